@@ -1,0 +1,1 @@
+"""The shipped baseline plugins."""

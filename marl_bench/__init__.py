@@ -1,0 +1,1 @@
+"""Benchmark suite that compares macro-action PPO with token-level PPO for RLHF."""

@@ -1,0 +1,209 @@
+"""What one worker process does: the shared stages, then cells, one after another."""
+
+import dataclasses
+import math
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from marl_bench.batches import Rollout
+from marl_bench.errors import Interrupted, MarlBenchError
+from marl_bench.evaluation.evaluate import evaluate_policy
+from marl_bench.interfaces import BaselineSpec, PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
+from marl_bench.models.actors import Actors, load_actors
+from marl_bench.models.loading import load_tokenizer
+from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, matched_arm, task_options
+from marl_bench.plugins import Registry
+from marl_bench.provenance import environment
+from marl_bench.records import EvalResult, Prompt, RunRecord
+from marl_bench.run_dir import CURVE, RECORD, SAMPLES, TIMINGS, folder_written_atomically, read_jsonl, write_json_atomically, write_jsonl_atomically
+from marl_bench.training.data import PreparedData, prepare_data
+from marl_bench.training.ppo import Budget, PpoRun, train_ppo
+from marl_bench.training.progress import Progress
+from marl_bench.training.rollout import check_needs, roll_out
+from marl_bench.training.shared_stages import SharedStages, finished_stages, run_shared_stages
+
+
+class Worker:
+    """Runs jobs of one plan; loads the data once."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Loads the plugins of the plan."""
+        torch.set_num_threads(plan.threads)
+        self.plan = plan
+        self.registry = Registry(plan.plugin_paths)
+        self.spec = self.registry.task(plan.config.task)
+        self.task: Task = self.spec.build(task_options(self.spec, plan.config))
+        self._prepared: PreparedData | None = None
+
+    def run_shared(self, progress: Progress) -> None:
+        """Trains or measures the shared stages."""
+        run_shared_stages(self.plan.run_dir, self.plan.config, self.spec, self.prepared(), progress)
+
+    def run_cell(self, arm: ArmPlan, seed: int, progress: Progress) -> None:
+        """Trains, evaluates and records one cell; a failure is recorded and raised again."""
+        stages = finished_stages(self.plan.run_dir, self.plan.config, self.spec)
+        if stages is None:
+            raise MarlBenchError("the shared stages are not finished; run the experiment from its start.")
+        folder = self.plan.run_dir.cell(arm.name, seed)
+        for name in (RECORD, CURVE, TIMINGS, SAMPLES):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "policy", ignore_errors=True)
+        record = self._first_record(arm, seed, stages)
+        write_json_atomically(folder / RECORD, record.to_json())
+        try:
+            finished = self._train_and_evaluate(arm, seed, folder, stages, record, progress)
+        except Interrupted:
+            raise
+        except Exception as error:
+            failed = dataclasses.replace(record, status="failed", error=f"{type(error).__name__}: {error}")
+            write_json_atomically(folder / RECORD, failed.to_json())
+            raise
+        write_json_atomically(folder / RECORD, finished.to_json())
+
+    def prepared(self) -> PreparedData:
+        """Returns the data, fitted to the model."""
+        if self._prepared is None:
+            config = self.plan.config
+            self._prepared = prepare_data(self.task, config, load_tokenizer(config.sft.path or config.model.path))
+        return self._prepared
+
+    def _train_and_evaluate(
+        self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, record: RunRecord, progress: Progress
+    ) -> RunRecord:
+        config, spec = self.plan.config, self.registry.baseline(arm.baseline)
+        began = time.perf_counter()
+        if spec.kind == "policy":
+            actors, budget = self._train(arm, seed, folder, stages, spec, progress)
+        else:
+            reward_model = stages.reward_model.folder if stages.reward_model else None
+            trainer = spec.build()
+            context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
+            policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
+            actors, budget = self._actors(stages, policy=policy, critic=False), Budget(0, 0, 0)
+        trained = time.perf_counter()
+        result = evaluate_policy(
+            actors,
+            self.task,
+            self.prepared().data.eval_prompts,
+            sampling=config.sampling,
+            evaluation=config.evaluation,
+            primary_metric=self.spec.primary_metric,
+            batch_size=config.ppo.score_batch_size,
+            seed=seed,
+        )
+        write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
+        metrics, unscored = _aggregate(result)
+        return dataclasses.replace(
+            record,
+            status="complete",
+            task={**record.task, "has_oracle": "oracle" in metrics},
+            budget={**dataclasses.asdict(budget), "prompts": len(result.samples), "max_response_tokens": config.sampling.max_response_tokens},
+            metrics=metrics,
+            unscored=unscored,
+            higher_is_better=dict(result.higher_is_better),
+            costs=_costs(folder, began=began, trained=trained, updates=budget.updates),
+        )
+
+    def _train(
+        self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, spec: BaselineSpec, progress: Progress
+    ) -> tuple[Actors, Budget]:
+        config = self.plan.config
+        data = self.prepared().data
+        actors = self._actors(stages, policy=stages.sft.folder, critic=True)
+        rule = self._fitted_rule(arm, actors)
+        baseline: PolicyBaseline = spec.build(PolicyContext(arm.ppo(config), rule, self._mean_macro_length(rule, actors)))  # type: ignore[assignment]
+        check_needs(baseline.needs, arm=arm.label)
+        if "critic" not in baseline.needs:
+            actors = dataclasses.replace(actors, critic=None)
+        run = PpoRun(arm.label, seed, config.sampling, stages.score_std, folder)
+        budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
+        with folder_written_atomically(folder / "policy") as temporary:
+            actors.policy.save_pretrained(temporary)
+            actors.tokenizer.save_pretrained(temporary)
+        return actors, budget
+
+    def _actors(self, stages: SharedStages, *, policy: Path, critic: bool) -> Actors:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        reward_model = stages.reward_model.folder if stages.reward_model else None
+        return load_actors(
+            policy=policy, sft=stages.sft.folder, reward_model=reward_model, dtype=self.plan.config.model.dtype, critic=critic, device=device
+        )
+
+    def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
+        if arm.rule is None:
+            return None
+        pairs = self.prepared().data.sft
+        ids = (actors.tokenizer(pair.response, add_special_tokens=False)["input_ids"] for pair in pairs)
+        return build_rule(arm.rule, self.registry).fit(ids)
+
+    def _mean_macro_length(self, rule: TerminationRule | None, actors: Actors) -> float | None:
+        """Returns the rule's nominal length, or its mean macro length on a rollout of the SFT model, the same for all arms and seeds."""
+        if rule is None or rule.nominal_length is not None:
+            return rule.nominal_length if rule else None
+        config = self.plan.config
+        prompts: Sequence[Prompt] = self.prepared().data.rl_prompts[: config.ppo.batch_size]
+        rollout: Rollout = roll_out(
+            actors, self.task, prompts, sampling=config.sampling, ppo=config.ppo, needs=rule.needs, seed_parts=(config.data.seed, "macro length")
+        ).rollout
+        lengths = rule.segment(rollout).macro_lengths
+        return float(lengths[lengths > 0].double().mean())
+
+    def _first_record(self, arm: ArmPlan, seed: int, stages: SharedStages) -> RunRecord:
+        prepared = self.prepared()
+        digests = {"data": prepared.digest, "sft": stages.sft.digest}
+        shared: dict[str, Any] = {
+            "data": {"source": _source_name(self.plan), "counts": dict(prepared.data.counts), "notes": list(prepared.data.notes)},
+            "sft": dict(stages.sft.figures),
+        }
+        if stages.reward_model is not None:
+            digests["reward_model"] = stages.reward_model.digest
+            shared["reward_model"] = dict(stages.reward_model.figures)
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        return RunRecord(
+            experiment=self.plan.experiment,
+            status="running",
+            task={"id": self.spec.id, "version": self.spec.version, "primary_metric": self.spec.primary_metric, "has_oracle": False},
+            arm=arm_record(arm, self.registry.baseline(arm.baseline), matches=matched_arm(arm, self.plan, self.registry)),
+            seed=seed,
+            config_hash=self.plan.config_hash,
+            digests=digests,
+            shared=shared,
+            environment=environment(device=device, threads=self.plan.threads),
+        )
+
+
+def _aggregate(result: EvalResult) -> tuple[dict[str, float], dict[str, int]]:
+    """Returns the mean of each metric over its scored samples, and how many are unscored."""
+    means: dict[str, float] = {}
+    unscored: dict[str, int] = {}
+    for name in result.higher_is_better:
+        values = [value for sample in result.samples if (value := sample.metrics[name]) is not None]
+        unscored[name] = len(result.samples) - len(values)
+        if values:
+            means[name] = math.fsum(values) / len(values)
+    return means, unscored
+
+
+def _costs(folder: Path, *, began: float, trained: float, updates: int) -> Mapping[str, Any]:
+    timings = list(read_jsonl(folder / TIMINGS)) if (folder / TIMINGS).exists() else []
+    rollout, update = (sum(line[f"{part}_seconds"] for line in timings) for part in ("rollout", "update"))
+    ended = time.perf_counter()
+    seconds = {"rollout": rollout, "update": update, "evaluation": ended - trained, "total": ended - began}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
+    costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak}
+    if updates:
+        costs["seconds_per_update"] = (rollout + update) / updates
+    return costs
+
+
+def _source_name(plan: Plan) -> str:
+    """Returns the data source without the path of this machine."""
+    source = plan.config.data.source
+    return source if source in ("embedded", "hub") else Path(source).name

@@ -1,0 +1,351 @@
+"""The run configuration: typed, strict, layered. No torch.
+
+Layers, each over the one before: defaults of the fields, preset, the preset's part for the task, configuration file, command-line options,
+dotted `--set` overrides. `resolve` remembers which layer gave each value.
+"""
+
+import dataclasses
+import importlib.resources
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from marl_bench.errors import ConfigError, UnknownNameError
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that refuses unknown keys and wrong types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataConfig(Section):
+    """Where a task's data come from and how much of it is used."""
+
+    source: str = Field("embedded", description="embedded, hub, or the path of a local folder with the hub's schema")
+    revision: str | None = Field(None, description="hub revision; null takes the one that the task pins")
+    split: Literal["prompt", "official"] = Field("prompt", description="split by prompt (no leaks) or by row as published")
+    seed: int = Field(0, description="seed of the embedded generator and of the split")
+    limit: int | None = Field(None, ge=1, description="at most this many items of each stage's data and of the evaluation")
+    overlong_prompts: Literal["cut", "drop"] = Field("cut", description="what happens to prompts over the token limit")
+
+
+class ModelConfig(Section):
+    """The base model that SFT starts from."""
+
+    path: str = Field("tiny", description="tiny (shipped), a hub id, or the path of a from_pretrained folder")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="weights and activations; log-probs accumulate in fp32")
+
+
+class SamplingConfig(Section):
+    """How responses are sampled, in training and in evaluation."""
+
+    max_prompt_tokens: int = Field(160, ge=4, description="longer prompts are cut or dropped")
+    max_response_tokens: int = Field(128, ge=1, description="responses are cut there")
+    temperature: float = Field(1.0, gt=0, description="log-probs are those of the tempered distribution")
+    top_k: int | None = Field(None, ge=1, description="sample among the k most probable tokens")
+    top_p: float = Field(1.0, gt=0, le=1, description="sample among the most probable tokens that hold this mass")
+    logprobs: Literal["sampled", "full"] = Field("sampled", description="log-probs at the sampling temperature, or at 1 as the released code")
+
+
+class SupervisedConfig(Section):
+    """One supervised stage, trained by TRL."""
+
+    path: str | None = Field(None, description="a finished model instead of training one")
+    epochs: float = Field(1.0, gt=0, description="passes over the stage's data when max_steps is null")
+    max_steps: int | None = Field(None, ge=1, description="optimizer steps")
+    batch_size: int = Field(64, ge=1, description="examples (SFT) or pairs (reward model) an optimizer step")
+    micro_batch_size: int = Field(64, ge=1, description="examples or pairs a forward pass")
+    learning_rate: float = Field(5e-5, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_ratio: float = Field(0.05, ge=0, lt=1, description="share of the steps that warm up")
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    adam_betas: list[float] = Field([0.9, 0.95], min_length=2, max_length=2)
+
+
+class RewardModelConfig(SupervisedConfig):
+    """The reward model's stage."""
+
+    held_out_share: float = Field(0.1, ge=0, lt=1, description="share of the pairs (by prompt) kept for the pair accuracy")
+
+
+class MethodOptions(Section):
+    """The arithmetic of the macro-action method with every choice made (METHOD, sections 2 and 4)."""
+
+    macro_reward: Literal["sum", "mean"] = "sum"
+    value_pooling: Literal["equal", "last", "first", "position_late", "position_early"] = "equal"
+    ratio_level: Literal["token", "macro", "macro_geometric"] = "token"
+    loss_average: Literal["token", "macro", "sequence"] = "token"
+    last_token_alone: bool = False
+    lambda_per: Literal["macro", "token"] = "macro"
+    critic_target: Literal["token", "macro"] = "token"
+    truncation: Literal["zero", "bootstrap"] = "zero"
+    whiten_advantages: bool = True
+    score_clip: float = Field(0.0, ge=0, description="scores are clipped to +- this; 0 switches it off")
+    value_clip_range: float = Field(0.0, ge=0, description="clip range of the value loss; 0 switches it off")
+
+
+METHOD_PRESETS: Mapping[str, MethodOptions] = {
+    "corrected": MethodOptions(),
+    "paper": MethodOptions(ratio_level="macro", whiten_advantages=False),
+    "official_code": MethodOptions(
+        macro_reward="mean", last_token_alone=True, score_clip=2.5, value_clip_range=0.2, whiten_advantages=False
+    ),
+}
+
+
+class PpoConfig(Section):
+    """The shared PPO trainer. A null method option takes the value of the preset `method`."""
+
+    method: Literal["corrected", "paper", "official_code"] = Field("corrected", description="preset of the method's arithmetic")
+    macro_reward: Literal["sum", "mean"] | None = None
+    value_pooling: Literal["equal", "last", "first", "position_late", "position_early"] | None = None
+    ratio_level: Literal["token", "macro", "macro_geometric"] | None = None
+    loss_average: Literal["token", "macro", "sequence"] | None = None
+    last_token_alone: bool | None = None
+    lambda_per: Literal["macro", "token"] | None = None
+    critic_target: Literal["token", "macro"] | None = None
+    truncation: Literal["zero", "bootstrap"] | None = None
+    whiten_advantages: bool | None = None
+    score_clip: float | None = Field(None, ge=0, description="scores are clipped to +- this; 0 switches it off")
+    value_clip_range: float | None = Field(None, ge=0, description="clip range of the value loss; 0 switches it off")
+
+    updates: int | None = Field(None, ge=1, description="PPO updates; null makes one pass over the prompts")
+    batch_size: int = Field(256, ge=1, description="prompts (one response each) an update")
+    micro_batch_size: int = Field(32, ge=1, description="responses a training forward pass")
+    score_batch_size: int = Field(64, ge=1, description="responses a forward pass without gradients, and rows sampled at once")
+    minibatches: int = Field(1, ge=1, description="optimizer steps an epoch over the rollout")
+    ppo_epochs: int = Field(1, ge=1)
+    learning_rate: float = Field(1.5e-5, gt=0, description="of the policy")
+    critic_learning_rate: float = Field(1.5e-5, gt=0)
+    adam_betas: list[float] = Field([0.9, 0.95], min_length=2, max_length=2)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: float = Field(0.05, ge=0, lt=1, description="share of the optimizer steps that warm up")
+    max_grad_norm: float = Field(1.0, gt=0)
+    gamma: float = Field(1.0, gt=0, le=1)
+    gae_lambda: float = Field(0.95, ge=0, le=1)
+    clip_range: float = Field(0.2, gt=0)
+    kl_coef: float = Field(0.05, ge=0)
+    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
+    kl_in: Literal["reward", "loss"] = Field("reward", description="KL as part of the token reward, or as a term of the loss")
+    kl_controller: Literal["fixed", "adaptive"] = "fixed"
+    kl_target: float = Field(6.0, gt=0, description="nats a response that the adaptive controller aims at")
+    kl_horizon: int = Field(10_000, ge=1, description="responses over which the adaptive controller moves")
+    score_scale: Literal["none", "reference_std"] = Field("none", description="divide scores by their spread over SFT samples")
+    missing_eos_penalty: float = Field(0.0, ge=0, description="taken from the score of responses cut at the length limit")
+    old_logprobs: Literal["sampler", "recomputed"] = Field("sampler", description="where the rollout's log-probs come from")
+    max_ratio_deviation: float = Field(1e-4, gt=0, description="largest |ratio - 1| allowed at the first optimizer step in fp32")
+
+    def method_options(self) -> MethodOptions:
+        """Returns the preset's options with those that are set here put over them."""
+        preset = METHOD_PRESETS[self.method]
+        chosen = {name: getattr(self, name) for name in MethodOptions.model_fields if getattr(self, name) is not None}
+        return preset.model_copy(update=chosen)
+
+
+class EvaluationConfig(Section):
+    """Evaluation on held-out prompts."""
+
+    max_prompts: int | None = Field(None, ge=1, description="at most this many evaluation prompts")
+    temperature: float | None = Field(None, ge=0, description="sampling temperature; null takes that of training, 0 is greedy")
+    bootstrap_resamples: int = Field(2000, ge=100, description="of the intervals over prompts")
+
+
+class RunConfig(Section):
+    """Everything that one `marl-bench run` computes."""
+
+    task: str = "tldr"
+    task_options: dict[str, Any] = Field(default_factory=dict, description="options of the task plugin")
+    arms: list[str] = Field(["sft", "token_ppo", "macro_ppo"], min_length=1)
+    seeds: int = Field(2, ge=1, description="number of seeds; they are 0, 1, ...")
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    sft: SupervisedConfig = SupervisedConfig()
+    reward_model: RewardModelConfig = RewardModelConfig()
+    ppo: PpoConfig = PpoConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def hashed_part(self) -> dict[str, Any]:
+        """Returns what the shared stages and the cells compute: all but arms, seeds and the report's own settings."""
+        return self.model_dump(mode="json", exclude={"arms": True, "seeds": True, "evaluation": {"bootstrap_resamples": True}})
+
+
+@dataclasses.dataclass(frozen=True)
+class ResolvedConfig:
+    """A configuration with the layer each value came from.
+
+    Attributes:
+        config: The configuration.
+        preset: Name of its preset.
+        origins: Dotted key to layer, for the keys that a layer over the defaults gave.
+    """
+
+    config: RunConfig
+    preset: str
+    origins: Mapping[str, str]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads `1e-4` as text; a learning rate written so is a number to everybody else."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, *, where: str) -> Any:
+    """Parses YAML with floats as people write them.
+
+    Raises:
+        ConfigError: The text is not YAML; `where` names it.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not YAML ({error}).") from error
+
+
+def preset_names() -> list[str]:
+    """Returns the names of the shipped presets."""
+    folder = importlib.resources.files("marl_bench") / "presets"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """Reads a shipped preset: configuration keys, `summary`, and `per_task` with keys by task id.
+
+    Raises:
+        UnknownNameError: No preset has that name.
+    """
+    known = preset_names()
+    if name not in known:
+        raise UnknownNameError("preset", name, known)
+    text = (importlib.resources.files("marl_bench") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    data: dict[str, Any] = parse_yaml(text, where=f"preset {name}")
+    return data
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """Reads a configuration file; `preset` in it names the preset it stands on.
+
+    Raises:
+        ConfigError: The file is missing or no mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--config {path}: cannot be read ({error.strerror or error}).") from error
+    data = parse_yaml(text, where=str(path)) or {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"--config {path}: holds {type(data).__name__}, should be a mapping of configuration keys.")
+    data.pop("config_hash", None)  # so that the config.yaml of an experiment can be used as it is
+    return data
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Splits `ppo.kl_coef=0.1` into the dotted key and the parsed value.
+
+    Raises:
+        ConfigError: There is no `=`.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {text}: should be KEY=VALUE, for example --set ppo.kl_coef=0.1.")
+    return key.strip(), parse_yaml(value, where=f"--set {text}")
+
+
+def resolve(
+    *, preset: str, layers: Sequence[tuple[str, Mapping[str, Any]]] = (), overrides: Sequence[tuple[str, Any]] = ()
+) -> ResolvedConfig:
+    """Merges preset, named layers (nested mappings) and dotted overrides into a checked configuration.
+
+    Raises:
+        UnknownNameError: An unknown preset or key; the nearest one is named.
+        ConfigError: A value of a wrong type or out of range.
+    """
+    base = load_preset(preset)
+    base.pop("summary", None)
+    per_task = base.pop("per_task", {})
+    task = base.get("task", RunConfig.model_fields["task"].default)
+    for _, layer in layers:
+        task = layer.get("task", task)
+    task = dict(overrides).get("task", task)
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    dotted = [(f"--set {key}", _nested(key, value)) for key, value in overrides]
+    for name, layer in [(f"preset {preset}", base), (f"preset {preset}", per_task.get(task, {})), *layers, *dotted]:
+        for key, value in _leaves(layer):
+            _check_key(key, where=name)
+            _assign(merged, key, value)
+            origins[key] = "--set" if name.startswith("--set") else name
+    try:
+        config = RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise _as_config_error(error, origins) from error
+    return ResolvedConfig(config, preset, origins)
+
+
+def describe(resolved: ResolvedConfig) -> Iterator[tuple[str, Any, str]]:
+    """Yields each dotted key with its value and the layer it came from."""
+    for key, value in _leaves(resolved.config.model_dump(mode="json")):
+        yield key, value, resolved.origins.get(key, "default")
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value  # type: ignore[no-any-return]  # the loop ran at least once
+
+
+def _leaves(layer: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in layer.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and key != "task_options":
+            yield from _leaves(value, f"{key}.")
+        elif isinstance(value, Mapping):
+            yield from ((f"{key}.{option}", given) for option, given in value.items())
+        else:
+            yield key, value
+
+
+def known_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
+    """Yields every dotted key of the configuration."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from known_keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _check_key(key: str, *, where: str) -> None:
+    if key.startswith("task_options."):
+        return  # checked by the task's own config type
+    known = list(known_keys())
+    if key not in known:
+        raise UnknownNameError(f"configuration key ({where.removesuffix(' ' + key)})", key, known)
+
+
+def _assign(target: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        target = target.setdefault(parent, {})
+    target[last] = value
+
+
+def _as_config_error(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function-", "list[")))
+        origin = next((origins[known] for known in origins if key == known or key.startswith(f"{known}.")), "default")
+        lines.append(f"{key} ({origin}): {problem['msg']}; given: {problem['input']!r}.")
+    return ConfigError(" ".join(lines))

@@ -1,0 +1,71 @@
+"""Errors a user can cause or must hear about.
+
+Each text says where, what is wrong, what was given, and what would be right. The command line prints the text alone (`--debug` shows the
+traceback) and exits with `exit_status`.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MarlBenchError(Exception):
+    """Parent of all errors of this package."""
+
+    exit_status = 2
+
+
+class ConfigError(MarlBenchError, ValueError):
+    """A setting has a wrong name, type or value."""
+
+
+class UnknownNameError(MarlBenchError, LookupError):
+    """A task, baseline, rule, preset or key of that name does not exist."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+        listing = f" Known: {', '.join(known) or 'none'}." if len(known) <= 15 or not nearest else ""
+        super().__init__(f"unknown {kind} '{name}'.{hint}{listing}")
+
+
+class DataError(MarlBenchError, ValueError):
+    """A data source is missing, empty or has a row that does not fit the schema."""
+
+
+class ModelError(MarlBenchError, ValueError):
+    """A model or tokenizer cannot be loaded or does not fit the others."""
+
+
+class PluginError(MarlBenchError, ImportError):
+    """A plugin cannot be imported, is of a wrong type, or shares its id with another."""
+
+
+class RunFolderError(MarlBenchError, OSError):
+    """An experiment folder cannot be written, is in use, or belongs to another configuration."""
+
+
+class RecordError(MarlBenchError, ValueError):
+    """A stored record cannot be read or does not belong into the comparison."""
+
+
+class SegmentationError(MarlBenchError, ValueError):
+    """A termination rule did not return a partition of the response tokens."""
+
+
+class TrainingError(MarlBenchError, RuntimeError):
+    """Training broke an invariant (not finite, wrong ratio); what was done is kept."""
+
+    exit_status = 1
+
+
+class CellFailedError(MarlBenchError, RuntimeError):
+    """One or more cells of the experiment failed; the others are complete."""
+
+    exit_status = 1
+
+
+class Interrupted(MarlBenchError, KeyboardInterrupt):  # noqa: N818 (an interruption is not an error of anyone)
+    """The user pressed Ctrl-C; the write in progress was finished."""
+
+    exit_status = 130

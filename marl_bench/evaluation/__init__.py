@@ -1,0 +1,1 @@
+"""Scores policies on held-out prompts."""

@@ -1,0 +1,76 @@
+"""Evaluates a policy on held-out prompts: every sample with every number known of it."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from marl_bench.config import EvaluationConfig, SamplingConfig
+from marl_bench.errors import DataError
+from marl_bench.interfaces import Task
+from marl_bench.models.actors import Actors, score_responses
+from marl_bench.models.responses import log_prob_temperature, respond, sampling_settings
+from marl_bench.models.scoring import in_micro_batches, response_log_probs
+from marl_bench.records import EvalResult, EvalSample, Prompt, Response
+
+BUILT_IN_DIRECTIONS: Mapping[str, bool | None] = {"response_tokens": None, "finished": True, "kl": None}
+
+
+def evaluate_policy(
+    actors: Actors,
+    task: Task,
+    prompts: Sequence[Prompt],
+    *,
+    sampling: SamplingConfig,
+    evaluation: EvaluationConfig,
+    primary_metric: str,
+    batch_size: int,
+    seed: int,
+) -> EvalResult:
+    """Samples one response a prompt and returns all samples with their metrics.
+
+    The metrics are the score (under the task's primary name), the oracle where the task has one, the task's own, and `response_tokens`,
+    `finished` and `kl`: log p - log p_ref in nats, summed over the response.
+
+    Raises:
+        DataError: There are no prompts, or a metric returned another number of values.
+    """
+    prompts = prompts[: evaluation.max_prompts]
+    if not prompts:
+        raise DataError("evaluation: the task has no evaluation prompts (data.limit and data.overlong_prompts may have left none).")
+    settings = sampling_settings(sampling, temperature=evaluation.temperature)
+    sampled = respond(
+        actors.policy, actors.tokenizer, prompts, settings=settings, batch_size=batch_size, seed_parts=(seed, "evaluation")
+    )
+    tokens, responses = sampled.samples.tokens, sampled.responses
+    reference = in_micro_batches(
+        lambda rows: response_log_probs(actors.reference, rows, temperature=log_prob_temperature(sampling)).token_log_probs,
+        tokens,
+        size=batch_size,
+    )
+    kl = torch.where(tokens.response_mask, sampled.samples.token_log_probs - reference, 0).sum(dim=1)
+    columns: dict[str, Sequence[float | None]] = {
+        primary_metric: score_responses(task, actors.reward_model, tokens, prompts, responses, batch_size=batch_size)
+    }
+    directions: dict[str, bool | None] = {primary_metric: True}
+    oracle = task.oracle(prompts, responses)
+    if oracle is not None:
+        columns["oracle"] = list(oracle)
+        directions["oracle"] = True
+    for metric in task.metrics:
+        columns.update(metric.compute(prompts, responses))
+        directions.update(dict.fromkeys(metric.names, metric.higher_is_better))
+    columns["response_tokens"] = [float(response.token_count) for response in responses]
+    columns["finished"] = [float(response.finished) for response in responses]
+    columns["kl"] = kl.tolist()
+    directions.update(BUILT_IN_DIRECTIONS)
+    return EvalResult(_samples(prompts, responses, columns), directions)
+
+
+def _samples(prompts: Sequence[Prompt], responses: Sequence[Response], columns: Mapping[str, Sequence[float | None]]) -> list[EvalSample]:
+    for name, values in columns.items():
+        if len(values) != len(prompts):
+            raise DataError(f"metric '{name}': {len(values)} values for {len(prompts)} responses; it must return one each.")
+    return [
+        EvalSample(prompt.id, prompt.subset, prompt.text, response, {name: values[row] for name, values in columns.items()})
+        for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
+    ]

@@ -1,0 +1,229 @@
+"""Runs jobs in worker processes on this machine. The parent imports no torch; a worker that dies loses its own job only."""
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal
+
+from marl_bench.errors import Interrupted, MarlBenchError
+from marl_bench.planning import ArmPlan, Plan
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One thing for a worker to do: the shared stages (`arm` is None), or a cell."""
+
+    arm: ArmPlan | None
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Readable name."""
+        return "shared stages" if self.arm is None else f"{self.arm.label} seed {self.seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """What a worker tells.
+
+    Attributes:
+        job: The job it is about.
+        kind: `started`, `step`, `done`, `failed` or `stopped`.
+        stage: Stage of a step.
+        done: Finished steps of the stage.
+        total: All steps of the stage.
+        figures: Latest figures of the stage.
+        error: Text of a failure.
+        traceback: Its traceback.
+        exit_status: Exit status that the failure asks for.
+    """
+
+    job: Job
+    kind: Literal["started", "step", "done", "failed", "stopped"]
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    error: str = ""
+    traceback: str = ""
+    exit_status: int = 1
+
+
+class _Process:
+    """A worker process and the parent's end of its pipe."""
+
+    def __init__(self, plan: Plan, stop: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(plan, theirs, stop), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.job: Job | None = None
+
+    def give(self, job: Job) -> None:
+        self.job = job
+        self.connection.send(job)
+
+
+class LocalExecutor:
+    """A pool of worker processes for one plan; use it as a context manager."""
+
+    def __init__(self, plan: Plan, listener: Callable[[Event], None]) -> None:
+        """Starts `plan.jobs` workers; they import what they need while the first job runs."""
+        self._plan, self._listener = plan, listener
+        self._stop = multiprocessing.get_context("spawn").Event()
+        # Workers inherit these; torch reads them when it is imported.
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(plan.threads)
+        os.environ.update(TOKENIZERS_PARALLELISM="false", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
+        self._processes = [_Process(plan, self._stop) for _ in range(plan.jobs)]
+
+    def __enter__(self) -> "LocalExecutor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._processes:
+            worker.connection.close()
+        for worker in self._processes:
+            worker.process.join(timeout=5)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+    def run(self, jobs: Sequence[Job]) -> list[Event]:
+        """Runs jobs side by side, in order, and returns the last event of each that failed.
+
+        Raises:
+            Interrupted: Ctrl-C; the workers have finished the write in progress.
+        """
+        waiting = list(reversed(jobs))
+        failures: list[Event] = []
+        with _ctrl_c_sets(self._stop):
+            while True:
+                if not self._stop.is_set():
+                    for worker in self._processes:
+                        if worker.job is None and waiting:
+                            worker.give(waiting.pop())
+                busy = [worker for worker in self._processes if worker.job is not None]
+                if not busy:
+                    break
+                for worker in busy:
+                    for event in self._events(worker):
+                        self._listener(event)
+                        if event.kind == "failed":
+                            failures.append(event)
+            if self._stop.is_set():
+                raise Interrupted("stopped; the same command again goes on from what is finished.")
+        return failures
+
+    def _events(self, worker: _Process) -> Iterator[Event]:
+        """Yields what a worker has to tell, waiting a moment for it."""
+        assert worker.job is not None
+        ready = wait([worker.connection, worker.process.sentinel], timeout=0.05)
+        if worker.connection in ready:
+            try:
+                event: Event = worker.connection.recv()
+            except (EOFError, OSError):
+                yield self._replace(worker)
+                return
+            if event.kind in ("done", "failed", "stopped"):
+                worker.job = None
+            yield event
+        elif worker.process.sentinel in ready:
+            yield self._replace(worker)
+
+    def _replace(self, worker: _Process) -> Event:
+        """Puts a new process in the place of one that died, and returns the failure of its job."""
+        worker.process.join()
+        job, code = worker.job, worker.process.exitcode
+        assert job is not None
+        self._processes[self._processes.index(worker)] = _Process(self._plan, self._stop)
+        cause = "was killed, perhaps for want of memory" if code == -signal.SIGKILL else f"ended with exit status {code}"
+        return Event(job, "failed", error=f"{job.name}: its worker process {cause}; run the same command again, with --jobs 1 if memory is short.")
+
+
+@contextmanager
+def _ctrl_c_sets(stop: Any) -> Iterator[None]:
+    """Makes the first Ctrl-C ask the workers to stop; a second one interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _PipeProgress:
+    """Sends steps to the parent, at most ten a second and always the last of a stage."""
+
+    def __init__(self, connection: Connection, job: Job, stop: Any) -> None:
+        self._connection, self._job, self._stop = connection, job, stop
+        self._last = 0.0
+
+    def step(self, stage: str, done: int, total: int, **figures: float) -> None:
+        now = time.monotonic()
+        if done == total or now - self._last >= 0.1:
+            self._last = now
+            self._connection.send(Event(self._job, "step", stage, done, total, figures))
+
+    def stop_requested(self) -> bool:
+        return bool(self._stop.is_set())
+
+
+def _work(plan: Plan, connection: Connection, stop: Any) -> None:
+    """Runs in the worker process: takes jobs from the pipe until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    worker = None
+    while True:
+        try:
+            job = connection.recv()
+        except (EOFError, OSError):
+            return
+        connection.send(Event(job, "started"))
+        try:
+            if worker is None:
+                worker = _make_worker(plan)
+            progress = _PipeProgress(connection, job, stop)
+            if job.arm is None:
+                worker.run_shared(progress)
+            else:
+                worker.run_cell(job.arm, job.seed, progress)
+            event = Event(job, "done")
+        except Interrupted:
+            event = Event(job, "stopped")
+        except MarlBenchError as error:
+            event = Event(job, "failed", error=str(error), traceback=traceback.format_exc(), exit_status=error.exit_status)
+        except Exception as error:  # noqa: BLE001 (one cell's failure must not end the others)
+            event = Event(job, "failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+        connection.send(event)
+
+
+def _make_worker(plan: Plan) -> Any:
+    from transformers.utils import logging
+
+    from marl_bench.cell import Worker  # imports torch, which the parent never does
+
+    logging.set_verbosity_error()  # a reward model's new head would be announced as a defect
+    return Worker(plan)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)  # after kill -9 of the parent nobody else would end this process

@@ -1,0 +1,147 @@
+"""Runs a whole experiment: shared stages, the grid of cells, the report. The same call again goes on from what is finished. No torch."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from marl_bench.config import resolve
+from marl_bench.errors import CellFailedError, DataError, MarlBenchError, ModelError
+from marl_bench.executors import Event, Job, LocalExecutor
+from marl_bench.planning import Plan, make_plan
+from marl_bench.plugins import Registry
+from marl_bench.reporting.comparison import Comparison
+from marl_bench.reporting.report import write_report
+from marl_bench.run_dir import STAGE, claim, locked, read_record
+
+Listener = Callable[[Event], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Todo:
+    """What is left to do of a plan.
+
+    Attributes:
+        shared: True if a shared stage is missing.
+        cells: Jobs of the cells that are not complete.
+        finished: Number of complete cells.
+    """
+
+    shared: bool
+    cells: Sequence[Job]
+    finished: int
+
+
+def run(
+    task: str = "tldr",
+    *,
+    preset: str = "tiny",
+    overrides: Mapping[str, Any] | None = None,
+    out: Path | str | None = None,
+    jobs: int | None = None,
+    listener: Listener | None = None,
+) -> Comparison:
+    """Runs (or finishes) an experiment and returns the comparison; the whole of `marl-bench run` from Python.
+
+    Args:
+        task: Id of the task.
+        preset: Name of the preset.
+        overrides: Dotted keys to values, as `--set`.
+        out: Folder of the experiment; None names it after task, preset and hash.
+        jobs: Worker processes; None takes one a core.
+        listener: Called with every event.
+
+    Raises:
+        MarlBenchError: Settings are wrong, or a cell failed.
+    """
+    resolved = resolve(preset=preset, layers=[("argument task", {"task": task})], overrides=list((overrides or {}).items()))
+    plan = make_plan(resolved, Registry(), out=Path(out) if out is not None else None, jobs=jobs or default_jobs(), threads=1)
+    return run_plan(plan, listener=listener)
+
+
+def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
+    """Runs what is missing of a plan, writes the report and returns the comparison.
+
+    Raises:
+        RunFolderError: The folder cannot be used.
+        CellFailedError: A cell failed; the others are complete and the report shows them.
+        Interrupted: Ctrl-C.
+    """
+    check_paths(plan)
+    run_dir = plan.run_dir
+    run_dir.root.parent.mkdir(parents=True, exist_ok=True)
+    claim(run_dir, plan.config.model_dump(mode="json"), config_hash=plan.config_hash)
+    with locked(run_dir):
+        todo = remaining(plan)
+        failures: list[Event] = []
+        if todo.shared or todo.cells:
+            with LocalExecutor(plan, listener or (lambda _: None)) as executor:
+                if todo.shared:
+                    _raise_failure(executor.run([Job(None)]))
+                failures = executor.run(todo.cells)
+        comparison = write_report([run_dir], out=run_dir.root).comparison
+    if failures:
+        names = "; ".join(f"{event.job.name}: {event.error}" for event in failures)
+        raise CellFailedError(f"{len(failures)} of {len(plan.cells())} cells failed: {names} The same command again retries them.")
+    return comparison
+
+
+def remaining(plan: Plan) -> Todo:
+    """Returns what is left to do, from the files of the experiment."""
+    stages = [plan.run_dir.shared(name) / STAGE for name in ("sft", *(("reward_model",) if _needs_reward_model(plan) else ()))]
+    cells = []
+    for arm, seed in plan.cells():
+        record = read_record(plan.run_dir.cell(arm.name, seed))
+        if record is None or record.status != "complete":
+            cells.append(Job(arm, seed))
+    return Todo(not all(path.exists() for path in stages), cells, len(plan.cells()) - len(cells))
+
+
+def check_paths(plan: Plan) -> None:
+    """Checks before any work that all local folders which the configuration names exist.
+
+    Raises:
+        ModelError: A model folder is missing.
+        DataError: The data folder is missing or empty.
+    """
+    config = plan.config
+    for option, path in (("--model", config.model.path), ("--sft-model", config.sft.path), ("--reward-model", config.reward_model.path)):
+        if path is None or path == "tiny":
+            continue
+        folder = Path(path).expanduser()
+        looks_local = option != "--model" or folder.exists() or path.startswith((".", "/", "~")) or path.count("/") != 1
+        if looks_local and not (folder / "config.json").is_file():
+            raise ModelError(f"{option} '{path}': no from_pretrained folder there (config.json is missing).")
+    source = config.data.source
+    if source not in ("embedded", "hub"):
+        folder = Path(source).expanduser()
+        if not folder.is_dir():
+            raise DataError(f"--data '{source}': is neither embedded nor hub nor a folder that exists.")
+        if not any(entry.is_file() for entry in folder.rglob("*")):
+            raise DataError(f"--data '{source}': the folder is empty.")
+
+
+def default_jobs() -> int:
+    """Returns one worker a core: single-threaded workers side by side beat threads for small models."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return max(1, os.cpu_count() or 1)
+
+
+def _needs_reward_model(plan: Plan) -> bool:
+    return Registry(plan.plugin_paths).task(plan.config.task).reward_kind == "model"
+
+
+def _raise_failure(failures: Sequence[Event]) -> None:
+    for event in failures:
+        raise _SharedStageFailed(event)
+
+
+class _SharedStageFailed(MarlBenchError):
+    """A shared stage failed, so no cell can run; carries the exit status of its cause."""
+
+    def __init__(self, event: Event) -> None:
+        super().__init__(event.error)
+        self.exit_status = event.exit_status
+        self.worker_traceback = event.traceback

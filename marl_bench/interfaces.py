@@ -1,0 +1,222 @@
+"""The contracts of the plugin kinds: tasks, baselines, termination rules, metrics. No torch at run time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel
+
+from marl_bench.config import PpoConfig, Section
+from marl_bench.records import Prompt, Response, TaskData
+
+if TYPE_CHECKING:
+    from marl_bench.batches import Advantages, Experience, LossTerms, Rollout, Segmentation, TokenOutputs, TokenRewards
+
+
+class NoOptions(Section):
+    """For plugins without options of their own."""
+
+
+# Tasks
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSource:
+    """Where a task reads from.
+
+    Attributes:
+        kind: `embedded`, `hub` or `folder`.
+        path: The folder, for `folder`.
+        revision: Hub revision, or None for the task's own.
+        split: `prompt` or `official`.
+    """
+
+    kind: Literal["embedded", "hub", "folder"]
+    path: Path | None = None
+    revision: str | None = None
+    split: Literal["prompt", "official"] = "prompt"
+
+
+class Metric(Protocol):
+    """A per-sample metric; aggregates are made once, in statistics."""
+
+    names: Sequence[str]
+    higher_is_better: bool | None
+
+    def compute(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> Mapping[str, Sequence[float | None]]:
+        """Returns for each of `names` one value a response; None where it cannot be scored."""
+        ...
+
+
+class Task(Protocol):
+    """Data, reward and metrics."""
+
+    metrics: Sequence[Metric]
+
+    def load(self, source: DataSource, *, seed: int) -> TaskData:
+        """Reads and splits the data."""
+        ...
+
+    def score(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> Sequence[float | None]:
+        """Returns rule rewards, None = unscored. Only called for tasks whose `reward_kind` is `rule`."""
+        ...
+
+    def oracle(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> Sequence[float] | None:
+        """Returns the known true score, or None where the data has none. Never used in training."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+    """What a task's entry point holds.
+
+    Attributes:
+        id: Name at the command line.
+        version: Raised whenever results change.
+        summary: One line for `list`.
+        build: Makes the task from its typed options.
+        config_type: Type of the options.
+        reward_kind: `model` (a reward model is trained on the preference pairs) or `rule` (`Task.score`).
+        primary_metric: The metric that comparisons lead with.
+    """
+
+    id: str
+    version: str
+    summary: str
+    build: Callable[[Any], Task]
+    config_type: type[BaseModel] = NoOptions
+    reward_kind: Literal["model", "rule"] = "model"
+    primary_metric: str = "reward_model_score"
+
+
+# Termination rules
+
+
+@runtime_checkable
+class TerminationRule(Protocol):
+    """Cuts responses into macro actions."""
+
+    needs: frozenset[str]
+    nominal_length: float | None
+    """Tokens a macro action by definition (may be infinite); None where it depends on the text."""
+
+    def fit(self, token_ids: Iterable[Sequence[int]]) -> TerminationRule:
+        """Returns the rule fitted to the SFT responses; most rules return themselves."""
+        ...
+
+    def segment(self, rollout: Rollout) -> Segmentation:
+        """Returns a partition of each row's response tokens; rows stay independent."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class TerminationSpec:
+    """What a termination rule's entry point holds.
+
+    Attributes:
+        id: Name in rule texts.
+        version: Raised whenever the rule cuts differently.
+        summary: One line for `list`.
+        build: Makes the rule from its typed parameters.
+        parameters: Type of the parameters; their order is that of positional arguments.
+    """
+
+    id: str
+    version: str
+    summary: str
+    build: Callable[[Any], TerminationRule]
+    parameters: type[BaseModel] = NoOptions
+
+
+# Baselines
+
+
+class PolicyBaseline(Protocol):
+    """Hooks that the shared trainer calls."""
+
+    ppo: PpoConfig
+    """Settings that the trainer runs with; a control may have changed them."""
+    needs: frozenset[str]
+    """Of: critic, and what its termination rule needs."""
+
+    def segment(self, rollout: Rollout) -> Segmentation:
+        """Returns the macro actions of a rollout."""
+        ...
+
+    def advantages(self, rollout: Rollout, segmentation: Segmentation, rewards: TokenRewards) -> Advantages:
+        """Returns advantages and returns per macro action."""
+        ...
+
+    def loss(self, minibatch: Experience, outputs: TokenOutputs) -> LossTerms:
+        """Returns the losses of a minibatch."""
+        ...
+
+
+class TrainerBaseline(Protocol):
+    """Trains by itself, or not at all."""
+
+    def train(self, context: TrainContext) -> Path:
+        """Returns the `from_pretrained` folder of the policy to evaluate."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainContext:
+    """What a baseline that trains by itself gets.
+
+    Attributes:
+        sft: Folder of the SFT model.
+        reward_model: Folder of the reward model, or None for rule rewards.
+        data: The task's data.
+        cell: Folder of the cell.
+        seed: Seed of the cell.
+    """
+
+    sft: Path
+    reward_model: Path | None
+    data: TaskData
+    cell: Path
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyContext:
+    """What a policy baseline is built from.
+
+    Attributes:
+        ppo: Settings of the trainer with the arm's options put over them.
+        rule: The arm's fitted termination rule, or None if it has none.
+        mean_macro_length: The rule's nominal length, else its mean macro length on rollouts of the SFT model; None without a rule.
+    """
+
+    ppo: PpoConfig
+    rule: TerminationRule | None
+    mean_macro_length: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class BaselineSpec:
+    """What a baseline's entry point holds.
+
+    Attributes:
+        id: Name at the command line.
+        version: Raised whenever results change.
+        summary: One line for `list`.
+        build: Makes the baseline: from a `PolicyContext` (kind `policy`) or from nothing (kind `trainer`).
+        kind: Whether the shared trainer runs it, or it trains by itself.
+        role: What it is in a comparison: the start, the token arm, a control, a macro arm, or anything else.
+        default_rule: Rule of a bare `--arm ID`; None if the baseline takes no rule.
+        isolates: For controls: one sentence on what is left when the control is taken off.
+    """
+
+    id: str
+    version: str
+    summary: str
+    build: Callable[..., PolicyBaseline | TrainerBaseline]
+    kind: Literal["policy", "trainer"] = "policy"
+    role: Literal["start", "token", "control", "macro", "other"] = "other"
+    default_rule: str | None = None
+    isolates: str = ""

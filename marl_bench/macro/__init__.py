@@ -1,0 +1,1 @@
+"""The method: pure tensor functions on macro actions; no state, no files, torch only."""

@@ -1,0 +1,1 @@
+"""Loading of models and tokenizers, response log-probs, value head, samplers."""

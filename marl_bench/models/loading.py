@@ -1,0 +1,110 @@
+"""Loads tokenizers, policies and reward models from a hub id or a `from_pretrained` folder."""
+
+import importlib.resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from marl_bench.errors import ModelError
+
+SCORE_OFFSET = "score_offset"
+"""Key in the reward model's `config.json`: added to the head's output, because the architecture's head has no bias."""
+SCORE_STD = "score_reference_std"
+"""Key in the reward model's `config.json`: spread of the scores of reference responses, the unit of scaled scores."""
+
+
+def model_folder(path: str) -> str:
+    """Returns the folder or hub id that a `model.path` means; `tiny` is the shipped base model.
+
+    Raises:
+        ModelError: It looks like a local path and is no model folder.
+    """
+    if path == "tiny":
+        return str(importlib.resources.files("marl_bench") / "models" / "tiny_base")
+    folder = Path(path).expanduser()
+    looks_local = folder.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
+    if looks_local and not (folder / "config.json").is_file():
+        raise ModelError(f"model '{path}': no from_pretrained folder there (config.json is missing); give such a folder, a hub id, or tiny.")
+    return str(folder) if looks_local else path
+
+
+def load_tokenizer(path: str) -> Any:
+    """Loads a tokenizer that pads prompts on the left.
+
+    Raises:
+        ModelError: It cannot be loaded, has no EOS token, no pad token, or a pad token equal to EOS.
+    """
+    from transformers import AutoTokenizer
+
+    folder = model_folder(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"model '{path}': its tokenizer cannot be loaded ({_first_line(error)}).") from error
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"model '{path}': its tokenizer has no EOS token; responses could not end. Set eos_token in tokenizer_config.json.")
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"model '{path}': its tokenizer has no pad token; set pad_token to an unused token that is not EOS in tokenizer_config.json.")
+    if tokenizer.pad_token_id == tokenizer.eos_token_id:
+        raise ModelError(
+            f"model '{path}': pad token equals EOS ('{tokenizer.eos_token}'), so an ending could not be told from padding; "
+            "set pad_token to another token in tokenizer_config.json."
+        )
+    return tokenizer
+
+
+def load_policy(path: str, *, dtype: str) -> Any:
+    """Loads a causal language model with dropout off.
+
+    Raises:
+        ModelError: It cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM
+
+    return _load(AutoModelForCausalLM, path, dtype=dtype)
+
+
+def load_reward_model(path: str, *, dtype: str, pad_token_id: int) -> Any:
+    """Loads a sequence classifier with one output and dropout off; a causal LM gives its trunk and a new head, which starts at zero.
+
+    Raises:
+        ModelError: It cannot be loaded or its trunk and head cannot be told apart.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    # A head missing from the weights is drawn from torch's global generator, so it is set below instead.
+    model = _load(AutoModelForSequenceClassification, path, dtype=dtype, num_labels=1)
+    if not hasattr(model, "score") or model.base_model is model:
+        raise ModelError(f"model '{path}': {type(model).__name__} has no `score` head over a trunk; use a decoder with sequence classification.")
+    if model.config.architectures and not any("SequenceClassification" in name for name in model.config.architectures):
+        torch.nn.init.zeros_(model.score.weight)
+    model.config.pad_token_id = pad_token_id
+    return model
+
+
+def check_same_vocabulary(ours: Any, theirs: Any, *, name: str) -> None:
+    """Checks that two tokenizers give the same ids.
+
+    Raises:
+        ModelError: They do not; `name` names the second one's model.
+    """
+    if ours.get_vocab() != theirs.get_vocab():
+        raise ModelError(
+            f"{name}: its vocabulary ({len(theirs)} tokens) is not that of the policy ({len(ours)} tokens); "
+            "a reward model must share the policy's tokenizer."
+        )
+
+
+def _load(auto_class: Any, path: str, *, dtype: str, **kwargs: Any) -> Any:
+    try:
+        model = auto_class.from_pretrained(model_folder(path), dtype=getattr(torch, dtype), **kwargs)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"model '{path}': cannot be loaded ({_first_line(error)}).") from error
+    # Dropout would make the rollout's log-probs and the update's differ; eval mode also holds while training.
+    return model.eval()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,181 @@
+"""Makes the tiny base model that ships with the package, tokenizer included.
+
+    PYTHONPATH=tasks python -m marl_bench_tasks.tldr.texts > texts.jsonl
+    python -m marl_bench.models.pretrain_tiny --texts texts.jsonl --out marl_bench/models/tiny_base
+
+`texts.jsonl` holds one JSON string a line; any task may contribute lines. Training begins with drills, random token strings
+that repeat: from them a two-layer model learns within minutes to copy out of its context, which it does not learn from the
+texts alone. Then drills and language modelling alternate. One core, seeded.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+PAD_TOKEN = "<|pad|>"
+EOS_TOKEN = "<|eos|>"
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """Sizes and schedule of the tiny base model.
+
+    Attributes:
+        drill_steps: optimizer steps on drills alone.
+        mixed_steps: optimizer steps on texts, every fourth on drills again.
+        batch_size: sequences a step.
+        drill_tokens: length of a drill in tokens.
+        text_tokens: length of a window of the texts in tokens.
+        warmup_steps: steps over which the learning rate rises.
+    """
+
+    vocabulary_size: int = 1024
+    hidden_size: int = 128
+    intermediate_size: int = 256
+    layers: int = 2
+    heads: int = 4
+    max_positions: int = 2048
+    drill_steps: int = 300
+    mixed_steps: int = 700
+    batch_size: int = 24
+    drill_tokens: int = 160
+    text_tokens: int = 256
+    learning_rate: float = 3e-3
+    warmup_steps: int = 30
+    seed: int = 0
+
+
+def read_texts(path: Path) -> list[str]:
+    """Returns the texts of a file with one JSON string a line."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def train_tokenizer(texts: Sequence[str], *, vocabulary_size: int) -> PreTrainedTokenizerFast:
+    """Trains a byte-level BPE tokenizer, which encodes any Unicode text without loss."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        special_tokens=[PAD_TOKEN, EOS_TOKEN],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD_TOKEN,
+        eos_token=EOS_TOKEN,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, config: PretrainConfig) -> LlamaForCausalLM:
+    """Returns the untrained model."""
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            max_position_embeddings=config.max_positions,
+            tie_word_embeddings=True,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+            dtype="float32",
+        )
+    )
+
+
+def drill_batch(
+    generator: torch.Generator, *, rows: int, sequence_tokens: int, token_ids: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns token ids and labels [rows, sequence_tokens] of random strings that repeat.
+
+    Only repeated tokens have labels (others are -100), because the first time they cannot be known. Lengths differ from row
+    to row, so that the distance says nothing.
+    """
+    ids = torch.empty(rows, sequence_tokens, dtype=torch.long)
+    labels = torch.full_like(ids, -100)
+    for row in range(rows):
+        length = int(torch.randint(8, sequence_tokens // 2 + 1, (), generator=generator))
+        drawn = torch.randint(len(token_ids), (length,), generator=generator)
+        ids[row] = token_ids[drawn].repeat(math.ceil(sequence_tokens / length))[:sequence_tokens]
+        labels[row, length:] = ids[row, length:]
+    return ids, labels
+
+
+def text_batch(
+    generator: torch.Generator, stream: torch.Tensor, *, rows: int, sequence_tokens: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns token ids and labels [rows, sequence_tokens] of random windows of the texts."""
+    starts = torch.randint(len(stream) - sequence_tokens, (rows, 1), generator=generator)
+    ids = stream[starts + torch.arange(sequence_tokens)]
+    return ids, ids.clone()
+
+
+def pretrain(model: LlamaForCausalLM, stream: torch.Tensor, config: PretrainConfig) -> None:
+    """Trains the model in place.
+
+    Args:
+        model: the untrained model.
+        stream: [tokens], the texts one after another.
+        config: sizes and schedule.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    steps = config.drill_steps + config.mixed_steps
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / config.warmup_steps, 0.02 + 0.98 * (1 - step / steps))
+    )
+    drillable = torch.unique(stream)
+    for step in range(steps):
+        if step < config.drill_steps or step % 4 == 0:
+            ids, labels = drill_batch(
+                generator, rows=config.batch_size, sequence_tokens=config.drill_tokens, token_ids=drillable
+            )
+        else:
+            ids, labels = text_batch(generator, stream, rows=config.batch_size, sequence_tokens=config.text_tokens)
+        output = model(input_ids=ids, labels=labels)
+        optimizer.zero_grad()
+        output.loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 50 == 49 or step == steps - 1:
+            print(f"step {step + 1} of {steps}, loss {output.loss.item():.3f}", flush=True)
+
+
+def main() -> None:
+    """Reads the texts, trains, and writes the model's folder."""
+    parser = argparse.ArgumentParser(description="Make the tiny base model.")
+    parser.add_argument("--texts", type=Path, required=True, help="one JSON string a line")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    arguments = parser.parse_args()
+    config = PretrainConfig()
+    torch.set_num_threads(1)
+    torch.manual_seed(config.seed)
+    texts = read_texts(arguments.texts)
+    tokenizer = train_tokenizer(texts, vocabulary_size=config.vocabulary_size)
+    model = build_model(tokenizer, config)
+    encoded = tokenizer([text + EOS_TOKEN for text in texts])["input_ids"]
+    # Shuffled, so that neighbouring windows come from all tasks and kinds of text.
+    order = torch.randperm(len(encoded), generator=torch.Generator().manual_seed(config.seed)).tolist()
+    stream = torch.tensor([token for index in order for token in encoded[index]])
+    pretrain(model, stream, config)
+    model.save_pretrained(arguments.out)
+    tokenizer.save_pretrained(arguments.out)
+
+
+if __name__ == "__main__":
+    main()

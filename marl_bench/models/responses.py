@@ -1,0 +1,120 @@
+"""Responses to prompts: sampled in batches, as tensors and as text records."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+
+from marl_bench.batches import Tokens
+from marl_bench.config import SamplingConfig
+from marl_bench.models.prompts import encode_prompts
+from marl_bench.models.sampling import Samples, SamplingSettings, row_seed, sample_responses
+from marl_bench.records import Prompt, Response
+
+
+@dataclasses.dataclass(frozen=True)
+class SampledResponses:
+    """Responses, one row a prompt.
+
+    Attributes:
+        samples: Tokens, log-probs and entropies.
+        responses: The same as text records.
+        row_seeds: The seed of each row.
+    """
+
+    samples: Samples
+    responses: Sequence[Response]
+    row_seeds: Sequence[int]
+
+
+def sampling_settings(sampling: SamplingConfig, *, temperature: float | None = None) -> SamplingSettings:
+    """Returns the sampler's settings; `temperature` stands in for the configured one."""
+    return SamplingSettings(
+        max_response_tokens=sampling.max_response_tokens,
+        temperature=sampling.temperature if temperature is None else temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        log_prob_temperature=log_prob_temperature(sampling),
+    )
+
+
+def log_prob_temperature(sampling: SamplingConfig) -> float:
+    """Returns the temperature at which log-probs are taken."""
+    return sampling.temperature if sampling.logprobs == "sampled" else 1.0
+
+
+def respond(
+    policy: Any, tokenizer: Any, prompts: Sequence[Prompt], *, settings: SamplingSettings, batch_size: int, seed_parts: tuple[int | str, ...]
+) -> SampledResponses:
+    """Samples one response a prompt, `batch_size` rows at once.
+
+    Args:
+        policy: A causal LM.
+        tokenizer: Its tokenizer.
+        prompts: One row each; a prompt may stand several times.
+        settings: How tokens are drawn.
+        batch_size: Rows sampled at once.
+        seed_parts: What row seeds are made of beside prompt id and sample index.
+    """
+    indices = _sample_indices(prompts)
+    seeds = [row_seed(*seed_parts, prompt.id, index) for prompt, index in zip(prompts, indices, strict=True)]
+    parts = []
+    for start in range(0, len(prompts), batch_size):
+        chunk = slice(start, start + batch_size)
+        prompt_ids, prompt_mask = encode_prompts(prompts[chunk], tokenizer)
+        parts.append(
+            sample_responses(
+                policy,
+                prompt_ids.to(policy.device),
+                prompt_mask.to(policy.device),
+                seeds[chunk],
+                settings=settings,
+                eos_id=tokenizer.eos_token_id,
+                pad_id=tokenizer.pad_token_id,
+            )
+        )
+    samples = _concatenate(parts, pad_id=tokenizer.pad_token_id)
+    return SampledResponses(samples, _as_records(samples.tokens, prompts, indices, tokenizer), seeds)
+
+
+def _sample_indices(prompts: Sequence[Prompt]) -> list[int]:
+    seen: dict[str, int] = {}
+    indices = []
+    for prompt in prompts:
+        indices.append(seen.get(prompt.id, 0))
+        seen[prompt.id] = indices[-1] + 1
+    return indices
+
+
+def _as_records(tokens: Tokens, prompts: Sequence[Prompt], indices: Sequence[int], tokenizer: Any) -> list[Response]:
+    ids = [row[mask].tolist() for row, mask in zip(tokens.response_ids, tokens.response_mask, strict=True)]
+    texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    rows = zip(prompts, texts, ids, tokens.finished.tolist(), indices, strict=True)
+    return [Response(prompt.id, text, len(row), finished, index) for prompt, text, row, finished, index in rows]
+
+
+def _concatenate(parts: Sequence[Samples], *, pad_id: int) -> Samples:
+    if len(parts) == 1:
+        return parts[0]
+    left = max(part.tokens.prompt_width for part in parts)
+    right = max(part.tokens.response_width for part in parts)
+
+    def joined(tensors: Sequence[torch.Tensor], *, on_left: bool, fill: int | bool | float) -> torch.Tensor:
+        width = left if on_left else right
+        margins = [(width - tensor.shape[1], 0) if on_left else (0, width - tensor.shape[1]) for tensor in tensors]
+        return torch.cat([pad(tensor, margin, value=fill) for tensor, margin in zip(tensors, margins, strict=True)])
+
+    tokens = Tokens(
+        joined([part.tokens.prompt_ids for part in parts], on_left=True, fill=pad_id),
+        joined([part.tokens.prompt_mask for part in parts], on_left=True, fill=False),
+        joined([part.tokens.response_ids for part in parts], on_left=False, fill=pad_id),
+        joined([part.tokens.response_mask for part in parts], on_left=False, fill=False),
+        torch.cat([part.tokens.finished for part in parts]),
+    )
+    return Samples(
+        tokens,
+        joined([part.token_log_probs for part in parts], on_left=False, fill=0.0),
+        joined([part.token_entropies for part in parts], on_left=False, fill=0.0),
+    )

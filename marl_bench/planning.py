@@ -1,0 +1,224 @@
+"""From a configuration to a plan: the arms made exact, the names and hashes, and checks before any work. No torch."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from marl_bench.arms import canonical_rule, folder_name, parse_arm, parse_rule
+from marl_bench.config import PpoConfig, ResolvedConfig, RunConfig
+from marl_bench.errors import ConfigError, UnknownNameError
+from marl_bench.interfaces import BaselineSpec, TaskSpec, TerminationRule
+from marl_bench.plugins import Registry
+from marl_bench.run_dir import RunDir, digest_of_json
+
+DEFAULT_ROOT = Path("results")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """A termination rule with its parameters checked.
+
+    Attributes:
+        id: Its name.
+        version: Version of its definition.
+        parameters: All parameters, in the order of their definition.
+        text: The one canonical text.
+        hash: First 12 digits of the digest of id, version and parameters.
+    """
+
+    id: str
+    version: str
+    parameters: Mapping[str, Any]
+    text: str
+    hash: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmPlan:
+    """One configured baseline of the comparison.
+
+    Attributes:
+        name: Folder name.
+        label: Canonical arm text.
+        baseline: Id of the baseline.
+        rule: Its termination rule, or None.
+        options: The arm's own values of `ppo` keys.
+    """
+
+    name: str
+    label: str
+    baseline: str
+    rule: Rule | None
+    options: Mapping[str, Any]
+
+    def ppo(self, config: RunConfig) -> PpoConfig:
+        """Returns the trainer's settings with the arm's options over them."""
+        return _with_options(config.ppo, self.options, label=self.label)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All that an experiment will do; picklable.
+
+    Attributes:
+        config: The resolved configuration.
+        preset: Name of its preset.
+        config_hash: Hash of what shared stages and cells compute.
+        root: Folder of the experiment.
+        arms: The arms in the order given.
+        plugin_paths: `--plugin` paths, which every worker loads again.
+        jobs: Worker processes.
+        threads: Threads of each worker.
+    """
+
+    config: RunConfig
+    preset: str
+    config_hash: str
+    root: Path
+    arms: Sequence[ArmPlan]
+    plugin_paths: Sequence[Path]
+    jobs: int
+    threads: int
+
+    @property
+    def run_dir(self) -> RunDir:
+        """Files of the experiment."""
+        return RunDir(self.root)
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment."""
+        return self.root.name
+
+    def cells(self) -> list[tuple[ArmPlan, int]]:
+        """Returns all cells, seed by seed, so that a first comparison is ready early."""
+        return [(arm, seed) for seed in range(self.config.seeds) for arm in self.arms]
+
+
+def make_plan(resolved: ResolvedConfig, registry: Registry, *, out: Path | None, jobs: int, threads: int) -> Plan:
+    """Resolves all names of a configuration and checks what can be checked before work starts.
+
+    Raises:
+        UnknownNameError: A task, baseline or rule does not exist.
+        ConfigError: An arm, option or task option is wrong, or two arms are the same.
+    """
+    config = resolved.config
+    task = registry.task(config.task)
+    task_options(task, config)
+    arms = [plan_arm(text, config, registry) for text in config.arms]
+    twice = {arm.label for arm in arms if sum(other.name == arm.name for other in arms) > 1}
+    if twice:
+        raise ConfigError(f"--arm {', '.join(sorted(twice))}: given twice; every arm needs settings of its own.")
+    config_hash = digest_of_json({"task_version": task.version, **config.hashed_part()})
+    root = out if out is not None else DEFAULT_ROOT / f"{config.task}-{resolved.preset}-{config_hash[:8]}"
+    return Plan(config, resolved.preset, config_hash, root, arms, registry.plugin_paths, jobs, threads)
+
+
+def task_options(task: TaskSpec, config: RunConfig) -> Any:
+    """Returns the task's typed options.
+
+    Raises:
+        UnknownNameError: An option does not exist.
+        ConfigError: An option has a wrong type or value.
+    """
+    unknown = [name for name in config.task_options if name not in task.config_type.model_fields]
+    if unknown:
+        raise UnknownNameError(f"option of task '{task.id}'", unknown[0], task.config_type.model_fields)
+    try:
+        return task.config_type.model_validate(config.task_options)
+    except ValidationError as error:
+        raise ConfigError(f"task_options of '{task.id}': {_problems(error)}") from error
+
+
+def plan_arm(text: str, config: RunConfig, registry: Registry) -> ArmPlan:
+    """Makes an arm text exact; raises as `make_plan`."""
+    parsed = parse_arm(text)
+    spec = registry.baseline(parsed.baseline)
+    if parsed.rule is not None and spec.default_rule is None:
+        raise ConfigError(f"arm '{text}': {spec.id} takes no termination rule; write --arm {spec.id}.")
+    rule_text = parsed.rule or spec.default_rule
+    rule = plan_rule(rule_text, registry) if rule_text else None
+    _with_options(config.ppo, parsed.options, label=text)
+    label = spec.id + (f":{rule.text.replace(', ', ',')}" if rule else "")
+    if parsed.options:
+        label += "@" + ",".join(f"{key}={value}" for key, value in parsed.options.items())
+    return ArmPlan(folder_name(spec.id, rule.text if rule else None, parsed.options), label, spec.id, rule, parsed.options)
+
+
+def plan_rule(text: str, registry: Registry) -> Rule:
+    """Checks a rule text against the rule's parameters and makes it canonical.
+
+    Raises:
+        UnknownNameError: The rule or a parameter does not exist.
+        ConfigError: A parameter has a wrong type or value, or there are too many.
+    """
+    parsed = parse_rule(text)
+    spec = registry.termination(parsed.id)
+    names = list(spec.parameters.model_fields)
+    if len(parsed.args) > len(names):
+        raise ConfigError(f"termination rule '{text}': {len(parsed.args)} arguments, {spec.id} takes {len(names)} ({', '.join(names) or 'none'}).")
+    given = dict(zip(names, parsed.args, strict=False))
+    twice = set(given) & set(parsed.kwargs)
+    if twice:
+        raise ConfigError(f"termination rule '{text}': {', '.join(sorted(twice))} given twice.")
+    given.update(parsed.kwargs)
+    for name in given:
+        if name not in names:
+            raise UnknownNameError(f"parameter of termination rule '{spec.id}'", name, names)
+    try:
+        parameters = spec.parameters.model_validate(given).model_dump(mode="json")
+    except ValidationError as error:
+        raise ConfigError(f"termination rule '{text}': {_problems(error)}") from error
+    digest = digest_of_json({"id": spec.id, "version": spec.version, "parameters": parameters})
+    return Rule(spec.id, spec.version, parameters, canonical_rule(spec.id, parameters), digest[:12])
+
+
+def build_rule(rule: Rule, registry: Registry) -> TerminationRule:
+    """Returns the rule, not yet fitted."""
+    spec = registry.termination(rule.id)
+    return spec.build(spec.parameters.model_validate(rule.parameters))
+
+
+def arm_record(arm: ArmPlan, spec: BaselineSpec, *, matches: str) -> dict[str, Any]:
+    """Returns the arm as records hold it; `matches` names the macro arm that a control is matched to."""
+    return {
+        "name": arm.name,
+        "label": arm.label,
+        "baseline": arm.baseline,
+        "baseline_version": spec.version,
+        "rule": arm.rule.text if arm.rule else None,
+        "rule_version": arm.rule.version if arm.rule else None,
+        "rule_hash": arm.rule.hash if arm.rule else None,
+        "options": dict(arm.options),
+        "trained": spec.kind == "policy",
+        "role": spec.role,
+        "isolates": spec.isolates,
+        "matches": matches,
+    }
+
+
+def matched_arm(control: ArmPlan, plan: Plan, registry: Registry) -> str:
+    """Returns the name of the macro arm that a control is matched to: the one with its rule; empty if it is no control or there is none."""
+    if registry.baseline(control.baseline).role != "control":
+        return ""
+    macro_arms = (arm for arm in plan.arms if registry.baseline(arm.baseline).role == "macro")
+    return next((arm.name for arm in macro_arms if arm.rule == control.rule and arm.options == control.options), "")
+
+
+def _with_options(ppo: PpoConfig, options: Mapping[str, Any], *, label: str) -> PpoConfig:
+    for key in options:
+        if key not in PpoConfig.model_fields:
+            raise UnknownNameError(f"option of arm '{label}'", key, PpoConfig.model_fields)
+    try:
+        return PpoConfig.model_validate({**ppo.model_dump(), **options})
+    except ValidationError as error:
+        raise ConfigError(f"arm '{label}': {_problems(error)}") from error
+
+
+def _problems(error: ValidationError) -> str:
+    return " ".join(
+        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}; given: {problem['input']!r}." for problem in error.errors()
+    )

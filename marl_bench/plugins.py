@@ -1,0 +1,149 @@
+"""Discovery of plugins: entry points, then `--plugin` paths. Listing reads metadata and imports nothing; no torch."""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from marl_bench.errors import PluginError, UnknownNameError
+from marl_bench.interfaces import BaselineSpec, TaskSpec, TerminationSpec
+
+SPEC_TYPES: dict[str, type] = {
+    "marl_bench.tasks": TaskSpec,
+    "marl_bench.baselines": BaselineSpec,
+    "marl_bench.terminations": TerminationSpec,
+}
+KINDS = {"marl_bench.tasks": "task", "marl_bench.baselines": "baseline", "marl_bench.terminations": "termination rule"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plugin:
+    """A plugin that was found.
+
+    Attributes:
+        group: Entry-point group.
+        id: Name at the command line.
+        owner: Distribution or path that brings it.
+        reference: Entry point to import, or the spec itself for `--plugin` paths.
+    """
+
+    group: str
+    id: str
+    owner: str
+    reference: importlib.metadata.EntryPoint | Any
+
+    def load(self) -> Any:
+        """Imports the plugin and checks its type and id.
+
+        Raises:
+            PluginError: It cannot be imported, or is something else.
+        """
+        expected = SPEC_TYPES[self.group]
+        spec = self.reference
+        if isinstance(spec, importlib.metadata.EntryPoint):
+            try:
+                spec = spec.load()
+            except Exception as error:  # noqa: BLE001 (a plugin may raise anything on import)
+                raise PluginError(f"{KINDS[self.group]} '{self.id}' of {self.owner}: import failed ({type(error).__name__}: {error}).") from error
+        if not isinstance(spec, expected):
+            raise PluginError(f"{KINDS[self.group]} '{self.id}' of {self.owner}: is a {type(spec).__name__}, should be a {expected.__name__}.")
+        if spec.id != self.id:  # type: ignore[attr-defined]
+            raise PluginError(
+                f"{KINDS[self.group]} '{self.id}' of {self.owner}: its spec calls itself '{spec.id}'; use one name."  # type: ignore[attr-defined]
+            )
+        return spec
+
+
+class Registry:
+    """All plugins of one process, found once."""
+
+    def __init__(self, plugin_paths: Sequence[Path] = ()) -> None:
+        """Finds installed plugins, then those of the paths.
+
+        Raises:
+            PluginError: Two plugins share an id, or a path cannot be imported.
+        """
+        self.plugin_paths = tuple(plugin_paths)
+        self._plugins: dict[tuple[str, str], Plugin] = {}
+        for group in SPEC_TYPES:
+            for entry_point in importlib.metadata.entry_points(group=group):
+                owner = entry_point.dist.name if entry_point.dist is not None else "an unknown distribution"
+                self._add(Plugin(group, entry_point.name, owner, entry_point))
+        for path in self.plugin_paths:
+            for group, spec in _specs_of_path(path):
+                self._add(Plugin(group, spec.id, str(path), spec))
+
+    def _add(self, plugin: Plugin) -> None:
+        other = self._plugins.setdefault((plugin.group, plugin.id), plugin)
+        if other is not plugin and (other.owner, other.reference) != (plugin.owner, plugin.reference):
+            raise PluginError(f"{KINDS[plugin.group]} '{plugin.id}' comes from two places: {other.owner} and {plugin.owner}; remove one.")
+
+    def list(self, group: str) -> list[Plugin]:
+        """Returns the plugins of a group, sorted by id, without importing them."""
+        return sorted((plugin for plugin in self._plugins.values() if plugin.group == group), key=lambda plugin: plugin.id)
+
+    def task(self, name: str) -> TaskSpec:
+        """Returns a task's spec.
+
+        Raises:
+            UnknownNameError: There is none of that name.
+            PluginError: It cannot be loaded.
+        """
+        return self._get("marl_bench.tasks", name)  # type: ignore[no-any-return]
+
+    def baseline(self, name: str) -> BaselineSpec:
+        """Returns a baseline's spec; raises as `task`."""
+        return self._get("marl_bench.baselines", name)  # type: ignore[no-any-return]
+
+    def termination(self, name: str) -> TerminationSpec:
+        """Returns a termination rule's spec; raises as `task`."""
+        return self._get("marl_bench.terminations", name)  # type: ignore[no-any-return]
+
+    def _get(self, group: str, name: str) -> Any:
+        plugin = self._plugins.get((group, name))
+        if plugin is None:
+            raise UnknownNameError(KINDS[group], name, (known.id for known in self.list(group)))
+        return plugin.load()
+
+
+def _specs_of_path(path: Path) -> Iterable[tuple[str, Any]]:
+    if path.is_file() and path.suffix == ".py":
+        files = [path]
+    elif path.is_dir():
+        files = sorted(path.glob("*.py"))
+    else:
+        files = []
+    if not files:
+        raise PluginError(f"--plugin {path}: should be a .py file or a folder with .py files; there is none.")
+    found = [(group, spec) for file in files for group, spec in _specs_of_module(_import_file(file))]
+    if not found:
+        names = ", ".join(sorted(spec_type.__name__ for spec_type in SPEC_TYPES.values()))
+        raise PluginError(f"--plugin {path}: defines no plugin; a module-level {names} was expected.")
+    return found
+
+
+def _specs_of_module(module: ModuleType) -> Iterable[tuple[str, Any]]:
+    for _, value in inspect.getmembers(module):
+        for group, spec_type in SPEC_TYPES.items():
+            if isinstance(value, spec_type):
+                yield group, value
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"marl_bench_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"--plugin {path}: cannot be imported as Python.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look the module up by name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # noqa: BLE001 (a plugin may raise anything on import)
+        del sys.modules[name]
+        raise PluginError(f"--plugin {path}: import failed ({type(error).__name__}: {error}).") from error
+    return module

@@ -1,0 +1,50 @@
+"""What a record says of the program and the machine that made it: no paths, no host or user names. No torch."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("marl-bench", "torch", "transformers", "trl", "accelerate", "datasets", "numpy", "scipy", "rouge-score", "evaluate")
+
+
+def environment(*, device: str, threads: int) -> dict[str, Any]:
+    """Returns package versions, platform, device, threads, and the git state of this package's source if it is a checkout."""
+    commit, dirty = _git_state(Path(__file__).parent)
+    return {
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "device": device,
+        "threads": threads,
+        "git_commit": commit,
+        "git_dirty": dirty,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state(folder: Path) -> tuple[str | None, bool | None]:
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    # Inside site-packages, a repository further up is somebody else's.
+    if _git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None, None
+    return commit, bool(_git(folder, "status", "--porcelain"))
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()

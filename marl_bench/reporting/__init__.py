@@ -1,0 +1,1 @@
+"""Comparison reports from records alone: files in, files out, no torch."""

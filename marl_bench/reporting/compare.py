@@ -1,0 +1,311 @@
+"""Cells in, comparison out: a pure function on records."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from marl_bench.errors import RecordError
+from marl_bench.records import Cell
+from marl_bench.reporting.budget import check_budget, require_one_record_each, require_one_task
+from marl_bench.reporting.comparison import (
+    ORACLE,
+    ROLES,
+    Arm,
+    ArmSummary,
+    Comparison,
+    Difference,
+    OpenCell,
+    Parity,
+    Setting,
+    Summary,
+    WinRate,
+)
+from marl_bench.reporting.frames import cost_items
+from marl_bench.reporting.pairs import ArmCells, difference, generator, score_table, shared_seeds, win_rate
+from marl_bench.statistics.bootstrap import cluster_bootstrap_interval
+from marl_bench.statistics.intervals import Interval, mean_interval
+from marl_bench.statistics.parity import smoothed, smoothing_window, speed_up, updates_to_parity
+from marl_bench.statistics.seeds import seed_interval
+
+_NOT_DIAGNOSTICS = {"update", "macro_length_histogram"}
+
+
+def compare(cells: Sequence[Cell], *, force: bool = False) -> Comparison:
+    """Compares the arms of one or more experiments.
+
+    Args:
+        cells: Cells as read from disk; failed and unfinished ones are listed but do not count.
+        force: Compare trained arms of unequal budgets too; the gaps become warnings.
+
+    Raises:
+        RecordError: No complete cell, several tasks, an arm and seed twice, or unequal budgets without `force`.
+    """
+    complete = [cell for cell in cells if _is_complete(cell)]
+    if not complete:
+        raise RecordError(f"nothing to compare: none of {len(cells)} cells is complete; let the run finish first.")
+    require_one_task(complete)
+    require_one_record_each(complete)
+    warnings = check_budget(complete, force=force)
+    arms = _arms(complete)
+    start, token = _first(arms, "start"), _first(arms, "token")
+    primary = str(complete[0].record.task["primary_metric"])
+    directions = {name: better for cell in complete for name, better in cell.record.higher_is_better.items()}
+    deviation = _reference_deviation(complete, warnings)
+    metrics = [primary, *([ORACLE] if ORACLE in directions and primary != ORACLE else [])]
+    deviations = {primary: deviation}
+    return Comparison(
+        setting=_setting(complete),
+        primary_metric=primary,
+        higher_is_better=directions,
+        reference_deviation=deviation,
+        arms=[_summary(arm) for arm in arms],
+        start=start.arm if start else None,
+        token=token.arm if token else None,
+        differences=list(_differences(_pairs(arms, [start, token]), metrics, directions, deviations)),
+        against_controls=list(_differences(_control_pairs(arms), metrics, directions, deviations)),
+        win_rates=list(_win_rates(_pairs(arms, [start, token]), directions)),
+        parities=list(_parities(arms, token)),
+        open_cells=[_open_cell(cell) for cell in cells if not _is_complete(cell)],
+        warnings=[*warnings, *_seed_warnings(arms)],
+    )
+
+
+def _is_complete(cell: Cell) -> bool:
+    return cell.record.status == "complete" and bool(cell.samples)
+
+
+def _arms(cells: Sequence[Cell]) -> list[ArmCells]:
+    found: dict[str, dict[int, Cell]] = {}
+    for cell in cells:
+        found.setdefault(str(cell.record.arm["name"]), {})[cell.record.seed] = cell
+    arms = [ArmCells(_arm(name, by_seed.values()), dict(sorted(by_seed.items()))) for name, by_seed in found.items()]
+    return sorted(arms, key=lambda one: (ROLES.index(one.arm.role), one.arm.name))
+
+
+def _arm(name: str, cells: Iterable[Cell]) -> Arm:
+    definitions = {_definition(cell.record.arm) for cell in cells}
+    if len(definitions) > 1:
+        raise RecordError(
+            f"arm '{name}' is defined in {len(definitions)} ways (label, rule, role or baseline differ between its "
+            "cells); compare runs of one definition."
+        )
+    return definitions.pop()
+
+
+def _definition(data: Mapping[str, Any]) -> Arm:
+    role = data.get("role", "macro")
+    if role not in ROLES:
+        raise RecordError(f"arm '{data['name']}': role '{role}' is none of {', '.join(ROLES)}.")
+    return Arm(
+        name=str(data["name"]),
+        label=str(data.get("label", data["name"])),
+        baseline=str(data["baseline"]),
+        rule=data.get("rule"),
+        role=role,
+        trained=bool(data["trained"]),
+        isolates=str(data.get("isolates") or ""),
+        matches=str(data.get("matches") or ""),
+    )
+
+
+def _first(arms: Sequence[ArmCells], role: str) -> ArmCells | None:
+    return next((one for one in arms if one.arm.role == role), None)
+
+
+def _summary(arm: ArmCells) -> ArmSummary:
+    cells = list(arm.cells.values())
+    names = sorted({name for cell in cells for name in cell.record.metrics})
+    unscored = _sums(cell.record.unscored for cell in cells)
+    last_lines = [
+        {name: value for name, value in cell.curve[-1].items() if name not in _NOT_DIAGNOSTICS}
+        for cell in cells
+        if cell.curve
+    ]
+    lengths = _sums(cell.curve[-1].get("macro_length_histogram") or {} for cell in cells if cell.curve)
+    return ArmSummary(
+        arm=arm.arm,
+        seeds=list(arm.cells),
+        metrics={name: _metric_summary(arm, name) for name in names},
+        samples=sum(len(cell.samples) for cell in cells),
+        unscored={name: count for name, count in sorted(unscored.items()) if count},
+        budget=_means(cell.record.budget for cell in cells),
+        last_update=_means(last_lines),
+        macro_lengths={int(length): count for length, count in sorted(lengths.items(), key=lambda item: int(item[0]))},
+        costs=_means(dict(cost_items(cell.record)) for cell in cells),
+    )
+
+
+def _metric_summary(arm: ArmCells, metric: str) -> Summary:
+    by_seed = {
+        seed: float(cell.record.metrics[metric]) for seed, cell in arm.cells.items() if metric in cell.record.metrics
+    }
+    scores = [found for found in arm.scores(metric, seeds=list(by_seed)) if found]
+    over_seeds, over_prompts = mean_interval(list(by_seed.values())), None
+    if len(scores) == len(by_seed):
+        _, table = score_table(scores)
+        over_seeds = seed_interval(table, rng=generator(arm.arm.name, metric, "seeds"))
+        over_prompts = cluster_bootstrap_interval(
+            [value for one in scores for value in one.values()],
+            [prompt for one in scores for prompt in one],
+            rng=generator(arm.arm.name, metric, "prompts"),
+        )
+    return Summary(sum(by_seed.values()) / len(by_seed), by_seed, over_seeds, over_prompts)
+
+
+def _pairs(arms: Sequence[ArmCells], references: Iterable[ArmCells | None]) -> list[tuple[ArmCells, ArmCells]]:
+    """Returns every arm with every reference that stands before it in the order of roles."""
+    known = [reference for reference in references if reference]
+    return [
+        (arm, reference)
+        for reference in known
+        for arm in arms
+        if ROLES.index(arm.arm.role) > ROLES.index(reference.arm.role)
+        or (arm.arm.role == reference.arm.role == "token" and arm is not reference)
+    ]
+
+
+def _control_pairs(arms: Sequence[ArmCells]) -> list[tuple[ArmCells, ArmCells]]:
+    return [
+        (macro, control)
+        for macro in arms
+        for control in arms
+        if macro.arm.role == "macro" and control.arm.role == "control" and control.arm.matches in ("", macro.arm.name)
+    ]
+
+
+def _differences(
+    pairs: Sequence[tuple[ArmCells, ArmCells]],
+    metrics: Sequence[str],
+    directions: Mapping[str, bool | None],
+    deviations: Mapping[str, float | None],
+) -> Iterable[Difference]:
+    for metric in metrics:
+        for arm, reference in pairs:
+            found = difference(
+                arm,
+                reference,
+                metric,
+                higher_is_better=directions.get(metric),
+                reference_deviation=deviations.get(metric),
+            )
+            if found:
+                yield found
+
+
+def _win_rates(pairs: Sequence[tuple[ArmCells, ArmCells]], directions: Mapping[str, bool | None]) -> Iterable[WinRate]:
+    for arm, reference in pairs:
+        found = win_rate(arm, reference, higher_is_better=directions.get(ORACLE))
+        if found:
+            yield found
+
+
+def _parities(arms: Sequence[ArmCells], token: ArmCells | None) -> Iterable[Parity]:
+    for arm in arms if token else []:
+        if token and arm.arm.trained:
+            found = _parity(arm, token)
+            if found:
+                yield found
+
+
+def _parity(arm: ArmCells, token: ArmCells) -> Parity | None:
+    seeds = [seed for seed in shared_seeds(arm, token) if arm.cells[seed].curve and token.cells[seed].curve]
+    if not seeds:
+        return None
+    window = smoothing_window(min(len(token.cells[seed].curve) for seed in seeds))
+    updates: dict[int, int | None] = {}
+    tokens: dict[int, int | None] = {}
+    token_updates: dict[int, int] = {}
+    for seed in seeds:
+        target_scores = _curve(token.cells[seed], "score")
+        target = float(smoothed(target_scores, window=window)[-1])
+        reached = updates_to_parity(_curve(arm.cells[seed], "score"), target, window=window)
+        updates[seed] = reached
+        sampled = arm.cells[seed].curve[reached - 1].get("tokens_sampled") if reached else None
+        tokens[seed] = int(sampled) if sampled is not None else None
+        token_updates[seed] = updates_to_parity(target_scores, target, window=window) or len(target_scores)
+    ratio, over_seeds = _speed_up(updates, token_updates)
+    return Parity(arm.arm, seeds, updates, tokens, token_updates, ratio, over_seeds, window)
+
+
+def _speed_up(
+    updates: Mapping[int, int | None], token_updates: Mapping[int, int]
+) -> tuple[float | None, Interval | None]:
+    logs = [math.log(speed_up(token_updates[seed], reached)) for seed, reached in updates.items() if reached]
+    # A mean over the seeds that happened to reach parity would flatter the arm.
+    if len(logs) < len(updates):
+        return None, None
+    ratio = math.exp(sum(logs) / len(logs))
+    over = mean_interval(logs)
+    return ratio, Interval(ratio, math.exp(over.low), math.exp(over.high)) if over else None
+
+
+def _curve(cell: Cell, name: str) -> list[float]:
+    return [float(line[name]) for line in cell.curve]
+
+
+def _open_cell(cell: Cell) -> OpenCell:
+    record = cell.record
+    reason = {"failed": record.error or "no error text", "complete": "its samples are missing"}.get(
+        record.status, "unfinished"
+    )
+    return OpenCell(str(record.arm["name"]), record.seed, record.status, " ".join(reason.split()))
+
+
+def _reference_deviation(cells: Sequence[Cell], warnings: list[str]) -> float | None:
+    """Returns the standard deviation of reference scores if all cells agree on it; warns if they do not."""
+    stages = [cell.record.shared.get("reward_model") or {} for cell in cells]
+    found = {float(stage["score_std"]) for stage in stages if stage.get("score_std")}
+    if len(found) > 1:
+        warnings.append("The cells' reward models have different reference standard deviations; none is used.")
+    return found.pop() if len(found) == 1 else None
+
+
+def _seed_warnings(arms: Sequence[ArmCells]) -> list[str]:
+    if len({tuple(one.cells) for one in arms}) == 1:
+        return []
+    listed = "; ".join(f"{one.arm.label}: {', '.join(map(str, one.cells))}" for one in arms)
+    return [f"The arms have different seeds ({listed}); differences and win rates use the seeds that both arms have."]
+
+
+def _setting(cells: Sequence[Cell]) -> Setting:
+    records = [cell.record for cell in cells]
+    environments: dict[str, set[str]] = {}
+    for record in records:
+        for name, value in record.environment.items():
+            environments.setdefault(name, set()).add(_environment_text(value))
+    return Setting(
+        experiments=sorted({record.experiment for record in records}),
+        task=str(records[0].task["id"]),
+        task_versions=sorted({str(record.task["version"]) for record in records}),
+        config_hashes=sorted({record.config_hash for record in records}),
+        digests={
+            name: sorted({str(record.digests[name]) for record in records if name in record.digests})
+            for name in sorted({name for record in records for name in record.digests})
+        },
+        environments={name: sorted(values) for name, values in sorted(environments.items())},
+        shared=next((record.shared for record in records if record.shared), {}),
+    )
+
+
+def _environment_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {item}" for name, item in sorted(value.items()))
+    return str(value)
+
+
+def _means(items: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Returns the mean of each number over the mappings that have it."""
+    found: dict[str, list[float]] = {}
+    for mapping in items:
+        for name, value in mapping.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                found.setdefault(name, []).append(float(value))
+    return {name: math.fsum(values) / len(values) for name, values in sorted(found.items())}
+
+
+def _sums(items: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for mapping in items:
+        for name, count in mapping.items():
+            totals[name] = totals.get(name, 0) + int(count)
+    return totals

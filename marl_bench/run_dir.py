@@ -1,0 +1,233 @@
+"""The files of an experiment: names, atomic writes, lock, reading records back. No torch.
+
+Layout::
+
+    <experiment>/config.yaml            resolved configuration and its hash
+    <experiment>/shared/sft/            from_pretrained folder, with stage.json beside the weights
+    <experiment>/shared/reward_model/   likewise
+    <experiment>/cells/<arm>-seed<k>/   metrics.jsonl  timings.jsonl  samples.jsonl  policy/  checkpoints/  record.json
+    <experiment>/report.md ...
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from marl_bench.errors import RecordError, RunFolderError
+from marl_bench.records import Cell, EvalSample, RunRecord
+
+RECORD = "record.json"
+CURVE = "metrics.jsonl"
+TIMINGS = "timings.jsonl"
+SAMPLES = "samples.jsonl"
+STAGE = "stage.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDir:
+    """Paths of one experiment."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """Resolved configuration."""
+        return self.root / "config.yaml"
+
+    @property
+    def cells(self) -> Path:
+        """Parent of the cell folders."""
+        return self.root / "cells"
+
+    def shared(self, stage: str) -> Path:
+        """Folder of a shared stage: `sft` or `reward_model`."""
+        return self.root / "shared" / stage
+
+    def cell(self, arm: str, seed: int) -> Path:
+        """Folder of one cell."""
+        return self.cells / f"{arm}-seed{seed}"
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Writes a whole file so that a crash leaves the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json_atomically(path: Path, data: Any) -> None:
+    """Writes JSON as `write_text_atomically` does; NaN and infinity are refused."""
+    write_text_atomically(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl_atomically(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes JSON lines as one atomic file."""
+    write_text_atomically(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+
+
+def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
+    """Appends one JSON line and flushes it to the disk's cache."""
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a JSON-lines file.
+
+    Raises:
+        RecordError: A line is not JSON; the text names file and line.
+    """
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise RecordError(f"{path}, line {number}: not JSON ({error.msg}).") from error
+
+
+@contextmanager
+def folder_written_atomically(path: Path) -> Iterator[Path]:
+    """Gives a temporary sibling folder that replaces `path` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def locked(run_dir: RunDir) -> Iterator[None]:
+    """Holds the experiment folder for this process; the operating system frees it when the process dies.
+
+    Raises:
+        RunFolderError: Another process holds it.
+    """
+    lock = FileLock(run_dir.root / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunFolderError(f"{run_dir.root}: another marl-bench is working in this folder; wait for it or choose another --out.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def claim(run_dir: RunDir, config: Mapping[str, Any], *, config_hash: str) -> None:
+    """Makes the folder this configuration's own, or checks that it already is.
+
+    Raises:
+        RunFolderError: The folder cannot be written, holds something else, or belongs to another configuration.
+    """
+    root = run_dir.root
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise RunFolderError(f"{root}: cannot write there ({error.strerror or error}); choose a folder you may write to with --out.") from error
+    if run_dir.config.exists():
+        owner = read_config(run_dir).get("config_hash")
+        if owner != config_hash:
+            raise RunFolderError(
+                f"{root}: belongs to another configuration (hash {owner}, this run has {config_hash}); "
+                "choose another --out, or remove the folder."
+            )
+    elif any(entry.name != ".lock" for entry in root.iterdir()):
+        raise RunFolderError(f"{root}: is not empty and holds no experiment; choose an empty or new folder with --out.")
+    write_text_atomically(run_dir.config, yaml.safe_dump({"config_hash": config_hash, **config}, sort_keys=False, allow_unicode=True))
+
+
+def read_config(run_dir: RunDir) -> dict[str, Any]:
+    """Reads the resolved configuration of an experiment.
+
+    Raises:
+        RecordError: There is none, or it is not YAML.
+    """
+    try:
+        data = yaml.safe_load(run_dir.config.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecordError(f"{run_dir.root}: no experiment there (config.yaml is missing); give the folder of a run.") from error
+    except yaml.YAMLError as error:
+        raise RecordError(f"{run_dir.config}: not YAML ({error}).") from error
+    if not isinstance(data, dict):
+        raise RecordError(f"{run_dir.config}: not a mapping; the file is damaged.")
+    return data
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """Reads a cell's record, or None if the cell has not begun.
+
+    Raises:
+        RecordError: The record cannot be read.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise RecordError(f"{path}: not JSON ({error.msg}); remove the cell's folder and run again.") from error
+    return RunRecord.from_json(data, where=str(path))
+
+
+def read_cells(run_dir: RunDir) -> list[Cell]:
+    """Reads all cells of an experiment, sorted by arm folder and seed; cells that have not begun are left out.
+
+    Raises:
+        RecordError: The folder holds no experiment, or a record cannot be read.
+    """
+    read_config(run_dir)
+    cells = []
+    for folder in sorted(run_dir.cells.glob("*")) if run_dir.cells.is_dir() else []:
+        record = read_record(folder)
+        if record is None:
+            continue
+        curve = list(read_jsonl(folder / CURVE)) if (folder / CURVE).exists() else []
+        complete = record.status == "complete" and (folder / SAMPLES).exists()
+        samples = [EvalSample.from_json(row) for row in read_jsonl(folder / SAMPLES)] if complete else []
+        cells.append(Cell(record, curve, samples))
+    return sorted(cells, key=lambda cell: (cell.record.arm["name"], cell.record.seed))
+
+
+def digest_of_json(data: Any) -> str:
+    """Returns the SHA-256 of the canonical JSON text, as 64 hexadecimal digits."""
+    text = json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of_folder(folder: Path, *, ignore: Iterable[str] = (STAGE,)) -> str:
+    """Returns the SHA-256 over names and bytes of a folder's files, as 64 hexadecimal digits."""
+    ignored = set(ignore)
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name not in ignored:
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

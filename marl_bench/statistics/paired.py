@@ -1,0 +1,76 @@
+"""Paired comparison of two arms on the prompts that both have answered."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from marl_bench.statistics.bootstrap import RESAMPLES, cluster_bootstrap_interval
+from marl_bench.statistics.intervals import LEVEL, Interval
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedDifference:
+    """First minus second over shared prompts.
+
+    Attributes:
+        delta: Mean of the differences.
+        interval: Percentile interval over prompts; None below two prompts.
+        higher: Prompts on which the first is higher.
+        equal: Prompts on which both are equal.
+        lower: Prompts on which the first is lower.
+        p_value: Two-sided exact sign test over the prompts that differ; 1 if none does.
+    """
+
+    delta: float
+    interval: Interval | None
+    higher: int
+    equal: int
+    lower: int
+    p_value: float
+
+    @property
+    def prompts(self) -> int:
+        """Number of shared prompts."""
+        return self.higher + self.equal + self.lower
+
+
+def paired_difference(
+    first: Mapping[str, float],
+    second: Mapping[str, float],
+    *,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> PairedDifference | None:
+    """Returns first minus second on the prompt ids that both have, or None if they share none.
+
+    Args:
+        first: Prompt id to value; with several seeds the prompt's mean over them, so that prompts stay the independent
+            unit.
+        second: Likewise.
+        rng: Generator of the resamples.
+        resamples: Number of resamples.
+        level: Nominal coverage.
+    """
+    shared = sorted(first.keys() & second.keys())
+    if not shared:
+        return None
+    differences = np.array([first[prompt] - second[prompt] for prompt in shared])
+    higher = int((differences > 0).sum())
+    lower = int((differences < 0).sum())
+    return PairedDifference(
+        delta=float(differences.mean()),
+        interval=cluster_bootstrap_interval(differences, shared, rng=rng, resamples=resamples, level=level),
+        higher=higher,
+        equal=len(shared) - higher - lower,
+        lower=lower,
+        p_value=sign_test(higher, lower),
+    )
+
+
+def sign_test(higher: int, lower: int) -> float:
+    """Returns the two-sided exact p-value that ups and downs are equally likely; ties are left out by the caller."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(higher, higher + lower, 0.5).pvalue) if higher + lower else 1.0

@@ -1,0 +1,88 @@
+"""A task's data as training uses it: loaded, fitted to the model's limits, limited."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from marl_bench.config import RunConfig
+from marl_bench.errors import DataError
+from marl_bench.interfaces import DataSource, Task
+from marl_bench.models.prompts import fit_prompts
+from marl_bench.records import PreferencePair, Prompt, SftPair, TaskData
+from marl_bench.run_dir import digest_of_json
+
+Item = TypeVar("Item", SftPair, PreferencePair, Prompt)
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedData:
+    """Data ready for all stages, and the digest of all its texts."""
+
+    data: TaskData
+    digest: str
+
+
+def data_source(config: RunConfig) -> DataSource:
+    """Returns where the configuration's data come from.
+
+    Raises:
+        DataError: A local path that is no folder.
+    """
+    source = config.data.source
+    if source in ("embedded", "hub"):
+        return DataSource(kind=source, revision=config.data.revision, split=config.data.split)  # type: ignore[arg-type]  # narrowed by `in`
+    path = Path(source).expanduser()
+    if not path.is_dir():
+        raise DataError(f"--data '{source}': is neither embedded nor hub nor a folder that exists.")
+    return DataSource(kind="folder", path=path, split=config.data.split)
+
+
+def prepare_data(task: Task, config: RunConfig, tokenizer: Any) -> PreparedData:
+    """Loads the task's data, fits the prompts of every part to the token limit, and applies `data.limit`.
+
+    Raises:
+        DataError: A part is empty at the end.
+    """
+    loaded = task.load(data_source(config), seed=config.data.seed)
+    counts = dict(loaded.counts)
+
+    def fitted(items: Sequence[Item], part: str) -> list[Item]:
+        limited = list(items)[: config.data.limit]
+        prompts = [item if isinstance(item, Prompt) else item.prompt for item in limited]
+        # Positions stand in for ids, because a prompt may stand in several pairs.
+        numbered = [dataclasses.replace(prompt, id=str(number)) for number, prompt in enumerate(prompts)]
+        fit = fit_prompts(numbered, tokenizer, max_prompt_tokens=config.sampling.max_prompt_tokens, overlong=config.data.overlong_prompts)
+        counts[f"{part}_prompts_cut"], counts[f"{part}_prompts_dropped"] = fit.cut, fit.dropped
+        kept = []
+        for short in fit.prompts:
+            number = int(short.id)
+            prompt = dataclasses.replace(short, id=prompts[number].id)
+            item = limited[number]
+            kept.append(prompt if isinstance(item, Prompt) else dataclasses.replace(item, prompt=prompt))
+        counts[part] = len(kept)
+        return kept  # type: ignore[return-value]  # each item keeps its type
+
+    data = dataclasses.replace(
+        loaded,
+        sft=fitted(loaded.sft, "sft"),
+        preferences=fitted(loaded.preferences, "preferences"),
+        rl_prompts=fitted(loaded.rl_prompts, "rl"),
+        eval_prompts=fitted(loaded.eval_prompts, "evaluation"),
+        counts=counts,
+    )
+    for part, items in (("SFT", data.sft), ("RL", data.rl_prompts), ("evaluation", data.eval_prompts)):
+        if not items:
+            raise DataError(f"data '{config.data.source}': no {part} item is left; raise sampling.max_prompt_tokens or set data.overlong_prompts=cut.")
+    return PreparedData(data, _digest(data))
+
+
+def _digest(data: TaskData) -> str:
+    return digest_of_json(
+        {
+            "sft": [[pair.prompt.text, pair.response] for pair in data.sft],
+            "preferences": [[pair.prompt.text, pair.chosen, pair.rejected] for pair in data.preferences],
+            "rl": [[prompt.id, prompt.text] for prompt in data.rl_prompts],
+            "evaluation": [[prompt.id, prompt.text, prompt.reference] for prompt in data.eval_prompts],
+        }
+    )

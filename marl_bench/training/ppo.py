@@ -1,0 +1,185 @@
+"""The shared PPO trainer: roll out, segment, reward, advantages, experience, update, observe KL.
+
+Token PPO is this trainer with one token a macro action.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from marl_bench.config import PpoConfig, SamplingConfig
+from marl_bench.errors import ConfigError, TrainingError
+from marl_bench.interfaces import PolicyBaseline, Task
+from marl_bench.macro.diagnostics import macro_figures, macro_length_histogram
+from marl_bench.models.actors import Actors
+from marl_bench.models.responses import log_prob_temperature
+from marl_bench.records import Prompt
+from marl_bench.run_dir import CURVE, TIMINGS, append_jsonl
+from marl_bench.training.experience import PreparedExperience, prepare_experience, token_rewards
+from marl_bench.training.kl_control import next_kl_coef
+from marl_bench.training.progress import Progress, report_step
+from marl_bench.training.rollout import ScoredRollout, roll_out
+from marl_bench.training.update import UpdateSettings, UpdateStats, make_optimizers, update
+
+
+@dataclasses.dataclass(frozen=True)
+class PpoRun:
+    """What a PPO training is made of.
+
+    Attributes:
+        arm: Name of the arm, for errors and progress.
+        seed: Seed of the cell.
+        sampling: How responses are drawn.
+        score_std: Spread of the scores over SFT samples, for scaled scores.
+        folder: Where `metrics.jsonl` and `timings.jsonl` go.
+    """
+
+    arm: str
+    seed: int
+    sampling: SamplingConfig
+    score_std: float
+    folder: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What a training used."""
+
+    updates: int
+    responses_sampled: int
+    tokens_sampled: int
+
+
+def train_ppo(run: PpoRun, actors: Actors, task: Task, baseline: PolicyBaseline, prompts: Sequence[Prompt], progress: Progress) -> Budget:
+    """Trains `actors.policy` (and critic) in place, writing one line an update to the cell's folder.
+
+    Raises:
+        TrainingError: Something is not finite or an invariant broke; the lines of the finished updates stay.
+        Interrupted: The user asked to stop.
+    """
+    ppo = baseline.ppo
+    batches = PromptOrder(prompts, batch_size=min(ppo.batch_size, len(prompts)), seed=run.seed)
+    updates = planned_updates(ppo, len(prompts))
+    accelerator = Accelerator()
+    optimizers = make_optimizers(actors, ppo, steps=updates * ppo.ppo_epochs * ppo.minibatches)
+    shuffle = torch.Generator().manual_seed(run.seed)
+    kl_coef, responses, tokens = ppo.kl_coef, 0, 0
+    for number in range(1, updates + 1):
+        where = f"arm '{run.arm}', seed {run.seed}, update {number}"
+        began = time.perf_counter()
+        scored = roll_out(
+            actors, task, batches.batch(number - 1), sampling=run.sampling, ppo=ppo, needs=baseline.needs, seed_parts=(run.seed, "train", number)
+        )
+        _check_rollout(scored, where)
+        rewards = token_rewards(scored.rollout, scored.scores, ppo=ppo, kl_coef=kl_coef, score_std=run.score_std)
+        prepared = prepare_experience(baseline, scored.rollout, rewards, ppo=ppo)
+        rolled_out = time.perf_counter()
+        settings = UpdateSettings(
+            ppo=ppo,
+            temperature=log_prob_temperature(run.sampling),
+            kl_coef=kl_coef,
+            shuffle=shuffle,
+            exact=actors.policy.dtype == torch.float32,
+            where=where,
+        )
+        stats = update(actors, optimizers, accelerator, baseline, prepared.experience, settings=settings)
+        ended = time.perf_counter()
+        responses += len(scored.responses) + scored.unscored
+        tokens += int(scored.rollout.tokens.response_mask.sum())
+        figures = _figures(scored, prepared, stats, task, ppo)
+        line = {
+            "update": number,
+            "responses_sampled": responses,
+            "tokens_sampled": tokens,
+            "kl_coef": kl_coef,
+            "learning_rate": optimizers.policy_schedule.get_last_lr()[0],
+            **figures,
+        }
+        append_jsonl(run.folder / CURVE, line)
+        append_jsonl(run.folder / TIMINGS, {"update": number, "rollout_seconds": rolled_out - began, "update_seconds": ended - rolled_out})
+        kl_coef = next_kl_coef(kl_coef, kl=figures["kl"], responses=len(scored.responses), ppo=ppo)
+        report_step(progress, "ppo", number, updates, score=figures["score"], kl=figures["kl"])
+    return Budget(updates, responses, tokens)
+
+
+def planned_updates(ppo: PpoConfig, prompts: int) -> int:
+    """Returns the number of updates: as configured, else one pass over the prompts."""
+    return ppo.updates or max(1, prompts // min(ppo.batch_size, prompts))
+
+
+class PromptOrder:
+    """The prompts of each update: every pass over the data in an order of its own, the same for all arms of a seed."""
+
+    def __init__(self, prompts: Sequence[Prompt], *, batch_size: int, seed: int) -> None:
+        """Keeps the prompts.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        if not prompts:
+            raise ConfigError("PPO: the task has no RL prompts (data.limit and data.overlong_prompts may have left none).")
+        self._prompts, self._batch_size, self._seed = prompts, batch_size, seed
+
+    def batch(self, number: int) -> list[Prompt]:
+        """Returns the prompts of one update, counted from 0."""
+        positions = range(number * self._batch_size, (number + 1) * self._batch_size)
+        orders = {epoch: self._order(epoch) for epoch in {position // len(self._prompts) for position in positions}}
+        return [self._prompts[orders[position // len(self._prompts)][position % len(self._prompts)]] for position in positions]
+
+    def _order(self, epoch: int) -> np.ndarray[Any, Any]:
+        return np.random.default_rng([self._seed, epoch]).permutation(len(self._prompts))
+
+
+def _check_rollout(scored: ScoredRollout, where: str) -> None:
+    if not scored.responses:
+        raise TrainingError(f"{where}: none of the {scored.unscored} responses has a score; the task's reward returned None for all.")
+    rollout = scored.rollout
+    for name in ("token_log_probs", "token_ref_log_probs", "token_values"):
+        if not bool(torch.isfinite(getattr(rollout, name)).all()):
+            raise TrainingError(f"{where}: {name} of the rollout are not finite; the last finished update is kept.")
+
+
+def _figures(scored: ScoredRollout, prepared: PreparedExperience, stats: UpdateStats, task: Task, ppo: PpoConfig) -> dict[str, Any]:
+    rollout = scored.rollout
+    mask = rollout.tokens.response_mask
+    entropies = rollout.token_entropies
+    options = ppo.method_options()
+    figures: dict[str, Any] = {
+        "score": float(scored.scores.mean()),
+        "score_std": float(scored.scores.std(unbiased=False)),
+        "kl": float((rollout.token_log_probs - rollout.token_ref_log_probs).sum(dim=1).mean()),
+        "response_tokens": float(mask.sum(dim=1).float().mean()),
+        "truncated": float((~rollout.tokens.finished).float().mean()),
+        "unscored": scored.unscored,
+        "entropy": float(entropies[mask].mean()) if entropies is not None else math.nan,
+        "ratio_deviation": stats.ratio_deviation,
+        **stats.figures,
+        **macro_figures(
+            rollout,
+            prepared.experience.segmentation,
+            prepared.advantages,
+            gamma=ppo.gamma,
+            gae_lambda=ppo.gae_lambda,
+            lambda_per=options.lambda_per,
+        ),
+        "fallbacks": prepared.experience.segmentation.fallbacks,
+        "macro_length_histogram": macro_length_histogram(prepared.experience.segmentation),
+    }
+    oracle = task.oracle(scored.prompts, scored.responses)
+    if oracle is not None:
+        figures["oracle"] = float(np.mean(oracle))
+    return _finite(figures)
+
+
+def _finite(figures: Mapping[str, Any]) -> dict[str, Any]:
+    bad = [name for name, value in figures.items() if isinstance(value, float) and not math.isfinite(value)]
+    if bad:
+        raise TrainingError(f"figures of the update are not finite: {', '.join(bad)}; the last finished update is kept.")
+    return dict(figures)

@@ -1,0 +1,39 @@
+"""How training tells what it is doing, and how it is asked to stop."""
+
+from typing import Protocol
+
+from marl_bench.errors import Interrupted
+
+
+class Progress(Protocol):
+    """Receives steps; implementations draw bars, print lines or send events to another process."""
+
+    def step(self, stage: str, done: int, total: int, **figures: float) -> None:
+        """Takes notice that `done` of `total` steps of a stage are finished, with its latest figures."""
+        ...
+
+    def stop_requested(self) -> bool:
+        """Returns True once the user wants to stop."""
+        ...
+
+
+class NoProgress:
+    """Ignores everything; for library use and tests."""
+
+    def step(self, stage: str, done: int, total: int, **figures: float) -> None:
+        """Does nothing."""
+
+    def stop_requested(self) -> bool:
+        """Returns False."""
+        return False
+
+
+def report_step(progress: Progress, stage: str, done: int, total: int, **figures: float) -> None:
+    """Reports a step, and stops here, between two of them, if the user asked for it.
+
+    Raises:
+        Interrupted: The user asked to stop.
+    """
+    progress.step(stage, done, total, **figures)
+    if progress.stop_requested():
+        raise Interrupted("stopped by Ctrl-C; the same command again goes on from what is finished.")

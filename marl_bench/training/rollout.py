@@ -1,0 +1,111 @@
+"""Rolls the policy out: responses, scores, reference log-probs, values."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from marl_bench.batches import Rollout, Tokens
+from marl_bench.config import PpoConfig, SamplingConfig
+from marl_bench.errors import ConfigError
+from marl_bench.interfaces import Task
+from marl_bench.models.actors import Actors, score_responses
+from marl_bench.models.responses import log_prob_temperature, respond, sampling_settings
+from marl_bench.models.scoring import in_micro_batches, response_log_probs
+from marl_bench.records import Prompt, Response
+
+GATHERED = frozenset({"critic", "logprobs", "ref_logprobs", "values", "entropies", "text", "end_values"})
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredRollout:
+    """A rollout and what its responses are worth.
+
+    Attributes:
+        rollout: The responses that have a score.
+        prompts: Their prompts.
+        responses: The same responses as text records.
+        scores: [B] float32, as the reward gave them.
+        unscored: Responses that were left out because they have no score.
+    """
+
+    rollout: Rollout
+    prompts: Sequence[Prompt]
+    responses: Sequence[Response]
+    scores: torch.Tensor
+    unscored: int
+
+
+def check_needs(needs: frozenset[str], *, arm: str) -> None:
+    """Checks that the rollout can gather what a baseline needs.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    unknown = sorted(needs - GATHERED)
+    if unknown:
+        raise ConfigError(f"arm '{arm}': needs {', '.join(unknown)}, which the trainer does not gather; it gathers {', '.join(sorted(GATHERED))}.")
+
+
+def roll_out(
+    actors: Actors,
+    task: Task,
+    prompts: Sequence[Prompt],
+    *,
+    sampling: SamplingConfig,
+    ppo: PpoConfig,
+    needs: frozenset[str],
+    seed_parts: tuple[int | str, ...],
+) -> ScoredRollout:
+    """Samples one response a prompt and gathers all that the learner needs, without gradients.
+
+    Args:
+        actors: The models.
+        task: Gives rule rewards where there is no reward model.
+        prompts: One row each.
+        sampling: How responses are drawn.
+        ppo: Batch sizes and the source of the log-probs.
+        needs: What the baseline and its rule need.
+        seed_parts: What row seeds are made of beside prompt id and sample index.
+    """
+    settings = sampling_settings(sampling)
+    sampled = respond(actors.policy, actors.tokenizer, prompts, settings=settings, batch_size=ppo.score_batch_size, seed_parts=seed_parts)
+    samples, responses = sampled.samples, sampled.responses
+    scores = score_responses(task, actors.reward_model, samples.tokens, prompts, responses, batch_size=ppo.score_batch_size)
+    kept = [row for row, score in enumerate(scores) if score is not None]
+    index = torch.tensor(kept, dtype=torch.long, device=samples.tokens.response_ids.device)
+    tokens = samples.tokens.rows(index)
+    temperature = log_prob_temperature(sampling)
+    log_probs = samples.token_log_probs[index]
+    if ppo.old_logprobs == "recomputed":
+        log_probs = _log_probs(actors.policy, tokens, temperature=temperature, size=ppo.score_batch_size)
+    values, end_values = _values(actors, tokens, needs, size=ppo.score_batch_size)
+    rollout = Rollout(
+        tokens=tokens,
+        token_log_probs=log_probs,
+        token_ref_log_probs=_log_probs(actors.reference, tokens, temperature=temperature, size=ppo.score_batch_size),
+        token_values=values,
+        row_seeds=[sampled.row_seeds[row] for row in kept],
+        texts=[responses[row].text for row in kept],
+        token_entropies=samples.token_entropies[index],
+        end_values=end_values,
+    )
+    kept_scores = torch.tensor([scores[row] for row in kept], dtype=torch.float32, device=index.device)
+    return ScoredRollout(rollout, [prompts[row] for row in kept], [responses[row] for row in kept], kept_scores, len(prompts) - len(kept))
+
+
+def _log_probs(model: Any, tokens: Tokens, *, temperature: float, size: int) -> torch.Tensor:
+    return in_micro_batches(lambda rows: response_log_probs(model, rows, temperature=temperature).token_log_probs, tokens, size=size)
+
+
+def _values(actors: Actors, tokens: Tokens, needs: frozenset[str], *, size: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    critic = actors.critic
+    if critic is None:
+        return torch.zeros(tokens.response_mask.shape, device=tokens.response_ids.device), None
+    values = in_micro_batches(lambda rows: critic(rows, ahead=True), tokens, size=size)
+    if "end_values" not in needs:
+        return values, None
+    after = in_micro_batches(lambda rows: critic(rows, ahead=False), tokens, size=size)
+    last = (tokens.response_mask.sum(dim=1, keepdim=True) - 1).clamp(min=0)
+    return values, torch.where(tokens.finished, 0, after.gather(1, last).squeeze(1))

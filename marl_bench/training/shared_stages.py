@@ -1,0 +1,196 @@
+"""The stages that all arms and seeds share: SFT, reward model, and the scale of its scores."""
+
+import dataclasses
+import json
+import random
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from marl_bench.batches import Tokens
+from marl_bench.config import RunConfig
+from marl_bench.errors import DataError, TrainingError
+from marl_bench.interfaces import TaskSpec
+from marl_bench.models.loading import SCORE_OFFSET, check_same_vocabulary, load_policy, load_reward_model, load_tokenizer
+from marl_bench.models.prompts import encode_prompts, encode_response
+from marl_bench.models.responses import respond, sampling_settings
+from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
+from marl_bench.records import PreferencePair, Prompt, TaskData
+from marl_bench.run_dir import STAGE, RunDir, digest_of_folder, folder_written_atomically, write_json_atomically
+from marl_bench.training.data import PreparedData
+from marl_bench.training.progress import Progress
+from marl_bench.training.supervised import train_reward_model, train_sft
+
+CALIBRATION_RESPONSES = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A finished shared stage.
+
+    Attributes:
+        folder: `from_pretrained` folder of the model.
+        digest: Digest of its files.
+        figures: What the report shows of it.
+    """
+
+    folder: Path
+    digest: str
+    figures: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedStages:
+    """What the cells stand on."""
+
+    sft: Stage
+    reward_model: Stage | None
+
+    @property
+    def score_std(self) -> float:
+        """Spread of the scores over SFT samples; 1 for rule rewards, whose scale has a meaning of its own."""
+        return 1.0 if self.reward_model is None else float(self.reward_model.figures["score_std"])
+
+
+def finished_stages(run_dir: RunDir, config: RunConfig, spec: TaskSpec) -> SharedStages | None:
+    """Returns the shared stages if all that the task needs are finished, else None."""
+    sft = _finished(run_dir.shared("sft"), config.sft.path)
+    if spec.reward_kind == "rule":
+        return SharedStages(sft, None) if sft else None
+    reward_model = _finished(run_dir.shared("reward_model"), config.reward_model.path)
+    return SharedStages(sft, reward_model) if sft and reward_model else None
+
+
+def run_shared_stages(run_dir: RunDir, config: RunConfig, spec: TaskSpec, prepared: PreparedData, progress: Progress) -> SharedStages:
+    """Trains what is not there yet; a given model skips its stage and is only measured.
+
+    Raises:
+        DataError: The data have no pairs for the reward model.
+        TrainingError: A loss is not finite.
+    """
+    data, device = prepared.data, _device()
+    sft = _finished(run_dir.shared("sft"), config.sft.path) or _sft_stage(run_dir.shared("sft"), config, data, progress)
+    if spec.reward_kind == "rule":
+        return SharedStages(sft, None)
+    reward_model = _finished(run_dir.shared("reward_model"), config.reward_model.path)
+    if reward_model is None:
+        reward_model = _reward_model_stage(run_dir.shared("reward_model"), config, data, sft, progress, device)
+    return SharedStages(sft, reward_model)
+
+
+def _finished(folder: Path, given: str | None) -> Stage | None:
+    path = folder / STAGE
+    if not path.exists():
+        return None
+    stage = json.loads(path.read_text(encoding="utf-8"))
+    return Stage(Path(given).expanduser() if given else folder, stage["digest"], stage["figures"])
+
+
+def _sft_stage(folder: Path, config: RunConfig, data: TaskData, progress: Progress) -> Stage:
+    began = time.perf_counter()
+    if config.sft.path is not None:
+        model_path = Path(config.sft.path).expanduser()
+        load_tokenizer(str(model_path))  # a folder without a usable tokenizer fails here, before any cell
+        stage = Stage(model_path, digest_of_folder(model_path), {"trained": False})
+    else:
+        tokenizer = load_tokenizer(config.model.path)
+        model = load_policy(config.model.path, dtype=config.model.dtype)
+        figures = train_sft(
+            model,
+            tokenizer,
+            data.sft,
+            settings=config.sft,
+            max_response_tokens=config.sampling.max_response_tokens,
+            seed=config.data.seed,
+            progress=progress,
+        )
+        with folder_written_atomically(folder) as temporary:
+            _save(model, tokenizer, temporary)
+        stage = Stage(folder, digest_of_folder(folder), {"trained": True, "pairs": len(data.sft), **figures})
+    return _recorded(folder, stage, began)
+
+
+def _reward_model_stage(folder: Path, config: RunConfig, data: TaskData, sft: Stage, progress: Progress, device: torch.device) -> Stage:
+    began = time.perf_counter()
+    tokenizer = load_tokenizer(str(sft.folder))
+    training, held_out = _hold_out(data.preferences, share=config.reward_model.held_out_share, seed=config.data.seed)
+    given = config.reward_model.path
+    source = str(Path(given).expanduser()) if given else str(sft.folder)
+    check_same_vocabulary(tokenizer, load_tokenizer(source), name=f"reward model '{source}'")
+    model = load_reward_model(source, dtype=config.model.dtype, pad_token_id=tokenizer.pad_token_id)
+    figures: dict[str, Any] = {"trained": given is None}
+    limit, size = config.sampling.max_response_tokens, config.ppo.score_batch_size
+    if given is None:
+        if not training:
+            raise DataError("reward model: the data have no preference pairs to train on; give a finished one with --reward-model.")
+        figures |= {"training_pairs": len(training)} | train_reward_model(
+            model, tokenizer, training, settings=config.reward_model, max_response_tokens=limit, seed=config.data.seed, progress=progress
+        )
+        model.eval()
+        references = [(pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]]
+        scores = _scores(TokenValues(model).to(device), tokenizer, references, limit=limit, size=size)
+        setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
+        with folder_written_atomically(folder) as temporary:
+            _save(model, tokenizer, temporary)
+    values = TokenValues(model).to(device)
+    if held_out:
+        chosen = _scores(values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], limit=limit, size=size)
+        rejected = _scores(values, tokenizer, [(pair.prompt, pair.rejected) for pair in held_out], limit=limit, size=size)
+        figures |= {"pairs": len(held_out), "pair_accuracy": float((chosen > rejected).float().mean())}
+    figures |= _score_scale(values, tokenizer, config, data, sft, device)
+    where = Path(source) if given else folder
+    return _recorded(folder, Stage(where, digest_of_folder(where), figures), began)
+
+
+def _score_scale(values: TokenValues, tokenizer: Any, config: RunConfig, data: TaskData, sft: Stage, device: torch.device) -> dict[str, float]:
+    """Returns mean and spread of the scores of responses that the SFT model samples: the unit in which differences are read."""
+    policy = load_policy(str(sft.folder), dtype=config.model.dtype).to(device)
+    prompts = data.rl_prompts[:CALIBRATION_RESPONSES]
+    size = config.ppo.score_batch_size
+    sampled = respond(
+        policy, tokenizer, prompts, settings=sampling_settings(config.sampling), batch_size=size, seed_parts=(config.data.seed, "calibration")
+    )
+    scores = in_micro_batches(lambda rows: last_token_scores(values, rows), sampled.samples.tokens, size=size)
+    spread = float(scores.std(unbiased=False))
+    if not spread > 0:
+        raise TrainingError(f"reward model: its scores of {len(prompts)} SFT samples have a spread of {spread}; it tells no response from another.")
+    return {"score_std": spread, "sft_score_mean": float(scores.mean())}
+
+
+def _scores(values: TokenValues, tokenizer: Any, texts: Sequence[tuple[Prompt, str]], *, limit: int, size: int) -> torch.Tensor:
+    device = next(values.parameters()).device
+    prompt_ids, prompt_mask = encode_prompts([prompt for prompt, _ in texts], tokenizer)
+    rows = [encode_response(text, tokenizer, max_response_tokens=limit) for _, text in texts]
+    width = max(len(row) for row in rows)
+    ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in rows])
+    mask = torch.arange(width) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
+    finished = torch.tensor([row[-1] == tokenizer.eos_token_id for row in rows])
+    tokens = Tokens(*(tensor.to(device) for tensor in (prompt_ids, prompt_mask, ids, mask, finished)))
+    return in_micro_batches(lambda part: last_token_scores(values, part), tokens, size=size)
+
+
+def _hold_out(pairs: Sequence[PreferencePair], *, share: float, seed: int) -> tuple[list[PreferencePair], list[PreferencePair]]:
+    """Splits off a share of the prompts, so that no prompt is on both sides."""
+    ids = sorted({pair.prompt.id for pair in pairs})
+    random.Random(f"held-out pairs {seed}").shuffle(ids)
+    held = set(ids[: round(share * len(ids))])
+    return [pair for pair in pairs if pair.prompt.id not in held], [pair for pair in pairs if pair.prompt.id in held]
+
+
+def _save(model: Any, tokenizer: Any, folder: Path) -> None:
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _recorded(folder: Path, stage: Stage, began: float) -> Stage:
+    folder.mkdir(parents=True, exist_ok=True)
+    seconds = time.perf_counter() - began
+    write_json_atomically(folder / STAGE, {"digest": stage.digest, "figures": dict(stage.figures), "seconds": seconds})
+    return stage
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,173 @@
+"""One PPO update: optimizer steps over an experience in micro-batches, averaged over the step's global counts."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from marl_bench.batches import Experience, StepCounts, TokenOutputs
+from marl_bench.config import PpoConfig
+from marl_bench.errors import TrainingError
+from marl_bench.interfaces import PolicyBaseline
+from marl_bench.models.scoring import micro_batches, response_log_probs
+from marl_bench.models.actors import Actors
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizers:
+    """Optimizers and learning-rate schedulers; those of the critic are None for baselines without one."""
+
+    policy: Any
+    policy_schedule: Any
+    critic: Any
+    critic_schedule: Any
+
+    def pairs(self) -> Iterator[tuple[Any, Any]]:
+        """Yields (optimizer, scheduler)."""
+        yield self.policy, self.policy_schedule
+        if self.critic is not None:
+            yield self.critic, self.critic_schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdateStats:
+    """Figures of one update.
+
+    Attributes:
+        figures: Name to value: losses (of the last optimizer step), clip fraction and approximate KL over all steps, gradient norms.
+        ratio_deviation: Largest |ratio - 1| before the first optimizer step.
+    """
+
+    figures: Mapping[str, float]
+    ratio_deviation: float
+
+
+def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers:
+    """Makes Adam and schedule for policy and critic; `steps` optimizer steps will be taken."""
+    from transformers import get_scheduler
+
+    def pair(model: torch.nn.Module | None, learning_rate: float) -> tuple[Any, Any]:
+        if model is None:
+            return None, None
+        betas = (ppo.adam_betas[0], ppo.adam_betas[1])
+        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
+        warmup = int(ppo.warmup_ratio * steps)
+        return optimizer, get_scheduler(ppo.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
+
+    return Optimizers(*pair(actors.policy, ppo.learning_rate), *pair(actors.critic, ppo.critic_learning_rate))
+
+
+def update(
+    actors: Actors,
+    optimizers: Optimizers,
+    accelerator: Accelerator,
+    baseline: PolicyBaseline,
+    experience: Experience,
+    *,
+    settings: "UpdateSettings",
+) -> UpdateStats:
+    """Takes all optimizer steps of one update.
+
+    Raises:
+        TrainingError: A loss is not finite, or before the first step the ratio is not 1.
+    """
+    ppo = settings.ppo
+    sums: dict[str, float] = {}
+    tokens = 0
+    ratio_deviation = 0.0
+    for step, index in enumerate(_minibatches(len(experience.tokens), ppo, settings.shuffle)):
+        part = experience.rows(index, tokens=experience.tokens.rows(index))
+        counts = _counts(part)
+        losses = {"policy_loss": 0.0, "critic_loss": 0.0}
+        for rows, row_tokens in micro_batches(part.tokens, size=ppo.micro_batch_size):
+            minibatch = part.rows(rows, tokens=row_tokens)
+            log_probs = response_log_probs(actors.policy, row_tokens, temperature=settings.temperature).token_log_probs
+            values = minibatch.token_values if actors.critic is None else actors.critic(row_tokens, ahead=True)
+            if step == 0:
+                ratio_deviation = max(ratio_deviation, _ratio_deviation(log_probs, minibatch))
+            terms = baseline.loss(minibatch, TokenOutputs(log_probs, values, counts, settings.kl_coef))
+            accelerator.backward(terms.policy + terms.critic if actors.critic is not None else terms.policy)
+            losses["policy_loss"] += float(terms.policy.detach())
+            losses["critic_loss"] += float(terms.critic.detach())
+            for name, value in terms.sums.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        tokens += counts.tokens
+        if step == 0:
+            _check_ratio(ratio_deviation, settings)
+        _check_losses(losses, settings)
+        sums.update(losses)
+        sums.update(_step(actors, optimizers, accelerator, ppo))
+    figures = {name: value / max(tokens, 1) if name in ("clip_fraction", "approximate_kl") else value for name, value in sums.items()}
+    return UpdateStats(figures, ratio_deviation)
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdateSettings:
+    """What an update needs beside models and experience.
+
+    Attributes:
+        ppo: Settings of the trainer.
+        temperature: At which log-probs are taken.
+        kl_coef: Coefficient of the KL as it stands.
+        shuffle: Generator of the order of the minibatches.
+        exact: True where weights are float32, so that the ratio check holds.
+        where: Names arm, seed and update in errors.
+    """
+
+    ppo: PpoConfig
+    temperature: float
+    kl_coef: float
+    shuffle: torch.Generator
+    exact: bool
+    where: str
+
+
+def _minibatches(rows: int, ppo: PpoConfig, shuffle: torch.Generator) -> Iterator[torch.Tensor]:
+    size = -(-rows // min(ppo.minibatches, rows))
+    for _ in range(ppo.ppo_epochs):
+        order = torch.randperm(rows, generator=shuffle) if ppo.minibatches > 1 else torch.arange(rows)
+        yield from order.split(size)
+
+
+def _counts(experience: Experience) -> StepCounts:
+    parts = experience.segmentation
+    return StepCounts(
+        tokens=int((parts.macro_ids >= 0).sum()),
+        macros=int((parts.macro_lengths > 0).sum()),
+        responses=len(experience.tokens),
+    )
+
+
+def _ratio_deviation(log_probs: torch.Tensor, minibatch: Experience) -> float:
+    mask = minibatch.tokens.response_mask
+    ratios = (log_probs.detach() - minibatch.token_log_probs)[mask].exp()
+    return float((ratios - 1).abs().max()) if ratios.numel() else 0.0
+
+
+def _check_ratio(deviation: float, settings: UpdateSettings) -> None:
+    # Written so that NaN fails the comparison too.
+    if settings.exact and not deviation <= settings.ppo.max_ratio_deviation:
+        raise TrainingError(
+            f"{settings.where}: before the first optimizer step the ratio of new to old probabilities differs from 1 by {deviation:.3g}, "
+            f"allowed are {settings.ppo.max_ratio_deviation:.3g}; rollout and update do not see the same policy or the same text."
+        )
+
+
+def _check_losses(losses: Mapping[str, float], settings: UpdateSettings) -> None:
+    for name, value in losses.items():
+        if not torch.isfinite(torch.tensor(value)):
+            raise TrainingError(f"{settings.where}: {name} is {value}; the last finished update is kept. Lower the learning rate or raise ppo.kl_coef.")
+
+
+def _step(actors: Actors, optimizers: Optimizers, accelerator: Accelerator, ppo: PpoConfig) -> dict[str, float]:
+    norms = {}
+    for name, model in (("policy_gradient_norm", actors.policy), ("critic_gradient_norm", actors.critic)):
+        if model is not None:
+            norms[name] = float(accelerator.clip_grad_norm_(model.parameters(), ppo.max_grad_norm))
+    for optimizer, schedule in optimizers.pairs():
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+    return norms

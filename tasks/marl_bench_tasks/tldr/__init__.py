@@ -1,0 +1,12 @@
+"""TL;DR summarization: embedded posts with a known optimum, or openai/summarize_from_feedback from a folder or the hub."""
+
+from marl_bench.interfaces import TaskSpec
+from marl_bench_tasks.tldr.task import Options, TldrTask
+
+TASK = TaskSpec(
+    id="tldr",
+    version="1",
+    summary="summaries of Reddit posts (openai/summarize_from_feedback); embedded posts with a known optimum",
+    build=TldrTask,
+    config_type=Options,
+)

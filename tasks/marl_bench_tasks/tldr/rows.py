@@ -1,0 +1,135 @@
+"""Comparison rows of openai/summarize_from_feedback, read from a folder or the hub through `datasets` and checked."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from marl_bench.errors import DataError
+
+HUB_ID = "openai/summarize_from_feedback"
+CONFIG = "comparisons"
+# The data set is a script, which `datasets` no longer runs; this branch holds the hub's own conversion.
+HUB_REVISION = "refs/convert/parquet"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        id: Id of the post, unique by post.
+        split: `train` or another.
+        post: Text of the post.
+        subreddit: Empty if unknown.
+        title: Empty if unknown.
+        chosen: The preferred summary.
+        rejected: The other one.
+        sft_summary: What SFT learns; the preferred summary in real data.
+        reference: What ROUGE compares with; the preferred summary in real data.
+        facts: What the gold score needs, in embedded data.
+    """
+
+    id: str
+    split: str
+    post: str
+    subreddit: str
+    title: str
+    chosen: str
+    rejected: str
+    sft_summary: str
+    reference: str
+    facts: Mapping[str, Any] | None
+
+
+def check_row(row: Mapping[str, Any], *, split: str, where: str) -> Row:
+    """Returns a raw row with its fields checked.
+
+    Raises:
+        DataError: A required field is missing or wrong; the text names `where` and the field.
+    """
+    info = row.get("info") or {}
+    post = info.get("post")
+    if not isinstance(post, str) or not post.strip():
+        raise DataError(f"{where}: field info.post is {post!r}; should be a text.")
+    summaries = row.get("summaries")
+    texts = [each.get("text") for each in summaries if isinstance(each, Mapping)] if isinstance(summaries, list) else []
+    if len(texts) != 2 or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise DataError(f"{where}: field summaries is {_short(summaries)}; should be two entries with a text each.")
+    choice = row.get("choice")
+    if choice not in (0, 1) or isinstance(choice, bool):
+        raise DataError(f"{where}: field choice is {choice!r}; should be 0 or 1, the index of the preferred summary.")
+    chosen, rejected = texts[choice], texts[1 - choice]
+    digest = hashlib.sha256(post.encode()).hexdigest()[:8]
+    return Row(
+        # The hub has some ids with two versions of a post; prompts are told apart by their text.
+        id=f"{info.get('id') or 'post'}-{digest}",
+        split=split,
+        post=post.strip(),
+        subreddit=info.get("subreddit") or "",
+        title=info.get("title") or "",
+        chosen=chosen,
+        rejected=rejected,
+        sft_summary=row.get("sft_summary") or chosen,
+        reference=row.get("reference_summary") or chosen,
+        facts=row.get("facts"),
+    )
+
+
+def folder_rows(folder: Path) -> Iterator[Row]:
+    """Yields the rows of a local folder with the hub's schema.
+
+    Raises:
+        DataError: The folder is missing, empty or not readable, or a row is wrong.
+    """
+    if not folder.is_dir():
+        raise DataError(f"data folder '{folder}': is not a folder; give one with {CONFIG}/train and validation files as {HUB_ID} has them.")
+    if not any(path.is_file() for path in folder.rglob("*")):
+        raise DataError(f"data folder '{folder}': is empty; it should hold {CONFIG}/train and validation files as {HUB_ID} has them.")
+    arguments: dict[str, Any] = {"path": str(folder)}
+    if _names_config(folder):
+        arguments["name"] = CONFIG
+    elif (folder / CONFIG).is_dir():
+        arguments["data_dir"] = CONFIG
+    yield from _rows(arguments, source=f"data folder '{folder}'")
+
+
+def hub_rows(revision: str | None) -> Iterator[Row]:
+    """Yields the rows of the hub's data set; raises as `folder_rows`."""
+    arguments = {"path": HUB_ID, "data_dir": CONFIG, "revision": revision or HUB_REVISION}
+    yield from _rows(arguments, source=f"hub data set {HUB_ID}")
+
+
+def _names_config(folder: Path) -> bool:
+    readme = folder / "README.md"
+    return readme.is_file() and f"config_name: {CONFIG}" in readme.read_text(encoding="utf-8", errors="replace")
+
+
+def _rows(arguments: Mapping[str, Any], *, source: str) -> Iterator[Row]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        builder = datasets.load_dataset_builder(**arguments)
+        builder.download_and_prepare()
+        parts = builder.as_dataset()
+    except Exception as error:  # noqa: BLE001 (datasets raises whatever its readers raise)
+        raise DataError(f"{source}: cannot be read ({type(error).__name__}: {_last_cause(error)}).") from error
+    files = builder.config.data_files or {}
+    for split, part in parts.items():
+        names = [Path(str(name)).name for name in files.get(split, [])]
+        place = f"{source}, {split} ({names[0]})" if len(names) == 1 else f"{source}, {split}"
+        for number, row in enumerate(part, start=1):
+            yield check_row(row, split=str(split), where=f"{place}, line {number}")
+
+
+def _last_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

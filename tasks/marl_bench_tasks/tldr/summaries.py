@@ -1,0 +1,203 @@
+"""Writes summaries of embedded posts: good ones, mediocre ones, and what a policy tries when it chases a reward."""
+
+import random
+from collections.abc import Callable, Mapping
+
+from marl_bench_tasks.tldr.posts import Post
+from marl_bench_tasks.tldr.predicates import (
+    FACT_PREDICATES,
+    Fact,
+    post_sentence,
+    random_fact,
+    summary_sentence,
+    with_wrong_value,
+)
+from marl_bench_tasks.tldr.vocabulary import DIGRESSIONS
+
+_LOWEST_CARE = 0.3
+_HIGHEST_CARE = 0.8
+
+
+def reference_summary(post: Post, rng: random.Random) -> str:
+    """States every fact once, in the post's order, and then the question."""
+    return " ".join(_reference_sentences(post, rng))
+
+
+def mediocre_summary(post: Post, rng: random.Random) -> str:
+    """Fluent and properly ended, but with facts missing, wrong or invented, and digressions: what SFT learns from.
+
+    How careful the writer is differs from summary to summary, so that the quality does too.
+    """
+    return " ".join(_mediocre_sentences(post, rng))
+
+
+def corrupted_summary(post: Post, rng: random.Random, *, kind: str) -> str:
+    """Spoils a good or mediocre summary.
+
+    Args:
+        post: the post it summarises.
+        rng: draws the summary and its fault.
+        kind: a key of `CORRUPTIONS`.
+    """
+    sentences = _reference_sentences(post, rng) if rng.random() < 0.6 else _mediocre_sentences(post, rng)
+    return CORRUPTIONS[kind](sentences, post, rng)
+
+
+def _reference_sentences(post: Post, rng: random.Random) -> list[str]:
+    return [summary_sentence(fact, rng) for fact in (*post.facts, post.question)]
+
+
+def _mediocre_sentences(post: Post, rng: random.Random) -> list[str]:
+    care = rng.uniform(_LOWEST_CARE, _HIGHEST_CARE)
+    sentences = []
+    for fact in post.facts:
+        sentences.extend([summary_sentence(fact, rng)] if rng.random() < care else _careless(fact, post, rng))
+    if rng.random() < (1 + care) / 2:
+        sentences.append(summary_sentence(post.question, rng))
+    else:
+        sentences.append(summary_sentence(with_wrong_value(post.question, rng), rng))
+    return sentences
+
+
+def _careless(fact: Fact, post: Post, rng: random.Random) -> list[str]:
+    fault = rng.choices(("wrong", "digression", "invented", "missing"), weights=(30, 40, 15, 15))[0]
+    if fault == "wrong":
+        return [summary_sentence(with_wrong_value(fact, rng), rng)]
+    if fault == "digression":
+        return [_digression(post, rng)]
+    if fault == "invented":
+        return [_invented(post, rng)]
+    return []
+
+
+def _digression(post: Post, rng: random.Random) -> str:
+    return rng.choice(post.digressions) if rng.random() < 0.6 else rng.choice(DIGRESSIONS)
+
+
+def _invented(post: Post, rng: random.Random) -> str:
+    """States a fact of a kind that the post does not mention."""
+    mentioned = {fact.kind for fact in post.facts}
+    kinds = [predicate.kind for predicate in FACT_PREDICATES if predicate.kind not in mentioned]
+    return summary_sentence(random_fact(rng.choice(kinds), rng), rng)
+
+
+def _repeat_sentences(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """Says some sentences again, at once or later, in place of others."""
+    kept = list(sentences[: rng.randint(1, len(sentences))])
+    for _ in range(rng.randint(1, 4)):
+        kept.insert(rng.randint(0, len(kept)), rng.choice(kept))
+    return " ".join(kept)
+
+
+def _repeat_in_other_words(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """States facts again, possibly in the other wording."""
+    again = [summary_sentence(rng.choice((*post.facts, post.question)), rng) for _ in range(rng.randint(1, 4))]
+    kept = [*sentences, *again]
+    if rng.random() < 0.5:
+        rng.shuffle(kept)
+    return " ".join(kept)
+
+
+def _loop_words(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """Falls into a loop over a few words, with or without an end."""
+    words = " ".join(sentences).split()
+    start = rng.randint(0, len(words) - 1)
+    phrase = words[start : start + rng.randint(1, 5)]
+    looped = words[:start] + phrase * rng.randint(2, 1 + 40 // len(phrase))
+    ending = rng.choice(([], words[start:], words[start:]))
+    return " ".join((looped + ending)[:110])
+
+
+def _too_long(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """Goes on after the end."""
+    more = [rng.choice((_digression, _invented))(post, rng) for _ in range(rng.randint(1, 4))]
+    return " ".join([*sentences, *more])
+
+
+def _cut_short(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """Stops inside a sentence."""
+    words = " ".join(sentences).split()
+    return " ".join(words[: rng.randint(1, len(words) - 1)]).rstrip(".?")
+
+
+def _few_sentences(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """Stops early, but after a whole sentence."""
+    kept = rng.sample(range(len(sentences)), rng.randint(1, max(1, len(sentences) - 2)))
+    return " ".join(sentences[index] for index in sorted(kept))
+
+
+def _invent(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """Puts facts that the post does not mention in place of others."""
+    kept = list(sentences)
+    for index in rng.sample(range(len(kept)), rng.randint(1, len(kept))):
+        kept[index] = _invented(post, rng)
+    return " ".join(kept)
+
+
+def _wrong_values(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """States the post's facts with wrong values."""
+    facts = [*post.facts, post.question]
+    for index in rng.sample(range(len(facts)), rng.randint(1, len(facts))):
+        facts[index] = with_wrong_value(facts[index], rng)
+    return " ".join(summary_sentence(fact, rng) for fact in facts)
+
+
+def _digress(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """Puts digressions in place of facts."""
+    kept = list(sentences)
+    for index in rng.sample(range(len(kept)), rng.randint(1, len(kept))):
+        kept[index] = _digression(post, rng)
+    return " ".join(kept)
+
+
+def _garble(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """Shuffles the words of some sentences, or of all."""
+    kept = list(sentences)
+    for index in rng.sample(range(len(kept)), rng.randint(1, len(kept))):
+        words = kept[index].split()
+        rng.shuffle(words)
+        kept[index] = " ".join(words)
+    return " ".join(kept)
+
+
+def _slip(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """Loses, doubles or mixes up words in some sentences, as a weak language model does."""
+    kept = list(sentences)
+    for index in rng.sample(range(len(kept)), rng.randint(1, len(kept))):
+        words = kept[index].split()
+        at = rng.randrange(1, len(words))
+        other = rng.choice([sentence for sentence in sentences if sentence != kept[index]] or [post.body]).split()
+        kept[index] = " ".join(
+            rng.choice(
+                (
+                    words[:at] + words[at + 1 :],
+                    words[:at] + [words[at - 1]] + words[at:],
+                    words[:at] + other[min(at, len(other) - 1) :],
+                )
+            )
+        )
+    return " ".join(kept)
+
+
+def _quote(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """Copies sentences of the post instead of summing up."""
+    kept = list(sentences)
+    for index in rng.sample(range(len(kept)), rng.randint(1, len(kept))):
+        kept[index] = post_sentence(rng.choice((*post.facts, post.question)), rng)
+    return " ".join(kept)
+
+
+CORRUPTIONS: Mapping[str, Callable[[list[str], Post, random.Random], str]] = {
+    "repeated_sentences": _repeat_sentences,
+    "repeated_facts": _repeat_in_other_words,
+    "word_loop": _loop_words,
+    "too_long": _too_long,
+    "cut_short": _cut_short,
+    "few_sentences": _few_sentences,
+    "invented_facts": _invent,
+    "wrong_values": _wrong_values,
+    "digressions": _digress,
+    "garbled": _garble,
+    "slips": _slip,
+    "quotes": _quote,
+}
