@@ -282,7 +282,7 @@ def resolve(
     task = dict(overrides).get("task", task)
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    dotted = [(f"--set {key}", _nested(key, value)) for key, value in overrides]
+    dotted = [(f"--set {key}", nested(key, value)) for key, value in overrides]
     for name, layer in [(f"preset {preset}", base), (f"preset {preset}", per_task.get(task, {})), *layers, *dotted]:
         for key, value in _leaves(layer):
             _check_key(key, where=name)
@@ -301,10 +301,13 @@ def describe(resolved: ResolvedConfig) -> Iterator[tuple[str, Any, str]]:
         yield key, value, resolved.origins.get(key, "default")
 
 
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return value  # type: ignore[no-any-return]  # the loop ran at least once
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """Returns the mapping of mappings in which the dotted key has this value."""
+    *parents, last = key.split(".")
+    result = {last: value}
+    for part in reversed(parents):
+        result = {part: result}
+    return result
 
 
 def _leaves(layer: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

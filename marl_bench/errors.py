@@ -65,7 +65,7 @@ class CellFailedError(MarlBenchError, RuntimeError):
     exit_status = 1
 
 
-class Interrupted(MarlBenchError, KeyboardInterrupt):  # noqa: N818 (an interruption is not an error of anyone)
+class Interrupted(MarlBenchError):  # noqa: N818 (an interruption is not an error of anyone)
     """The user pressed Ctrl-C; the write in progress was finished."""
 
     exit_status = 130

@@ -44,6 +44,7 @@ class ArmPlan:
         name: Folder name.
         label: Canonical arm text.
         baseline: Id of the baseline.
+        trained: True if the shared trainer runs it.
         rule: Its termination rule, or None.
         options: The arm's own values of `ppo` keys.
     """
@@ -51,6 +52,7 @@ class ArmPlan:
     name: str
     label: str
     baseline: str
+    trained: bool
     rule: Rule | None
     options: Mapping[str, Any]
 
@@ -96,6 +98,22 @@ class Plan:
     def cells(self) -> list[tuple[ArmPlan, int]]:
         """Returns all cells, seed by seed, so that a first comparison is ready early."""
         return [(arm, seed) for seed in range(self.config.seeds) for arm in self.arms]
+
+    def trained_cells(self) -> int:
+        """Returns the number of cells that the shared trainer runs."""
+        return self.config.seeds * sum(arm.trained for arm in self.arms)
+
+    def warnings(self) -> list[str]:
+        """Returns what a user should know before the run."""
+        sampling = self.config.sampling
+        found = []
+        if sampling.top_k is not None or sampling.top_p < 1:
+            found.append(
+                "sampling.top_k or top_p is set: responses come from a narrower distribution than the one whose log-probs PPO uses."
+            )
+        if sampling.logprobs == "full" and sampling.temperature != 1:
+            found.append("sampling.logprobs=full: log-probs at temperature 1 of responses sampled at another, as the released code has it.")
+        return found
 
 
 def make_plan(resolved: ResolvedConfig, registry: Registry, *, out: Path | None, jobs: int, threads: int) -> Plan:
@@ -145,7 +163,7 @@ def plan_arm(text: str, config: RunConfig, registry: Registry) -> ArmPlan:
     label = spec.id + (f":{rule.text.replace(', ', ',')}" if rule else "")
     if parsed.options:
         label += "@" + ",".join(f"{key}={value}" for key, value in parsed.options.items())
-    return ArmPlan(folder_name(spec.id, rule.text if rule else None, parsed.options), label, spec.id, rule, parsed.options)
+    return ArmPlan(folder_name(spec.id, rule.text if rule else None, parsed.options), label, spec.id, spec.kind == "policy", rule, parsed.options)
 
 
 def plan_rule(text: str, registry: Registry) -> Rule:
@@ -193,7 +211,7 @@ def arm_record(arm: ArmPlan, spec: BaselineSpec, *, matches: str) -> dict[str, A
         "rule_version": arm.rule.version if arm.rule else None,
         "rule_hash": arm.rule.hash if arm.rule else None,
         "options": dict(arm.options),
-        "trained": spec.kind == "policy",
+        "trained": arm.trained,
         "role": spec.role,
         "isolates": spec.isolates,
         "matches": matches,

@@ -10,8 +10,6 @@ from marl_bench.errors import ModelError
 
 SCORE_OFFSET = "score_offset"
 """Key in the reward model's `config.json`: added to the head's output, because the architecture's head has no bias."""
-SCORE_STD = "score_reference_std"
-"""Key in the reward model's `config.json`: spread of the scores of reference responses, the unit of scaled scores."""
 
 
 def model_folder(path: str) -> str:
@@ -81,6 +79,22 @@ def load_reward_model(path: str, *, dtype: str, pad_token_id: int) -> Any:
         torch.nn.init.zeros_(model.score.weight)
     model.config.pad_token_id = pad_token_id
     return model
+
+
+def count_parameters(path: str) -> int:
+    """Returns the number of parameters of a causal LM without loading its weights.
+
+    Raises:
+        ModelError: Its configuration cannot be loaded.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(model_folder(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"model '{path}': its configuration cannot be loaded ({_first_line(error)}).") from error
+    with torch.device("meta"):
+        return int(AutoModelForCausalLM.from_config(config).num_parameters())
 
 
 def check_same_vocabulary(ours: Any, theirs: Any, *, name: str) -> None:

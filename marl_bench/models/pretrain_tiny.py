@@ -3,7 +3,9 @@
     PYTHONPATH=tasks python -m marl_bench_tasks.tldr.texts > texts.jsonl
     python -m marl_bench.models.pretrain_tiny --texts texts.jsonl --out marl_bench/models/tiny_base
 
-`texts.jsonl` holds one JSON string a line; any task may contribute lines. Training begins with drills, random token strings
+`texts.jsonl` holds one JSON string a line; any task may contribute lines. The token that follows an end token inside a text
+is a verdict on what stood before, and weighs more: so the state at an end token tells about the whole text, where reward
+models read it. Training begins with drills, random token strings
 that repeat: from them a two-layer model learns within minutes to copy out of its context, which it does not learn from the
 texts alone. Then drills and language modelling alternate. One core, seeded.
 """
@@ -32,7 +34,8 @@ class PretrainConfig:
         mixed_steps: optimizer steps on texts, every fourth on drills again.
         batch_size: sequences a step.
         drill_tokens: length of a drill in tokens.
-        text_tokens: length of a window of the texts in tokens.
+        text_tokens: tokens after which a text is cut.
+        verdict_weight: weight of the mean loss of verdicts against the mean loss of all tokens.
         warmup_steps: steps over which the learning rate rises.
     """
 
@@ -42,11 +45,12 @@ class PretrainConfig:
     layers: int = 2
     heads: int = 4
     max_positions: int = 2048
-    drill_steps: int = 300
-    mixed_steps: int = 700
+    drill_steps: int = 260
+    mixed_steps: int = 640
     batch_size: int = 24
     drill_tokens: int = 160
     text_tokens: int = 256
+    verdict_weight: float = 0.5
     learning_rate: float = 3e-3
     warmup_steps: int = 30
     seed: int = 0
@@ -115,21 +119,44 @@ def drill_batch(
     return ids, labels
 
 
-def text_batch(
-    generator: torch.Generator, stream: torch.Tensor, *, rows: int, sequence_tokens: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns token ids and labels [rows, sequence_tokens] of random windows of the texts."""
-    starts = torch.randint(len(stream) - sequence_tokens, (rows, 1), generator=generator)
-    ids = stream[starts + torch.arange(sequence_tokens)]
-    return ids, ids.clone()
+def encode_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, text_tokens: int) -> torch.Tensor:
+    """Returns token ids [texts, text_tokens]: each text ends with EOS, is cut at the right and padded at the right."""
+    encoded = tokenizer(
+        [text + EOS_TOKEN for text in texts],
+        padding="max_length",
+        padding_side="right",
+        truncation=True,
+        max_length=text_tokens,
+        return_tensors="pt",
+    )
+    return encoded["input_ids"]
 
 
-def pretrain(model: LlamaForCausalLM, stream: torch.Tensor, config: PretrainConfig) -> None:
+def loss_of(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor, *, verdict_weight: float) -> torch.Tensor:
+    """Returns the next-token loss plus the weighted loss of what follows an end token.
+
+    Args:
+        model: the model in training.
+        ids: [B, T].
+        labels: [B, T], -100 where a token is not to be predicted.
+        verdict_weight: see `PretrainConfig`.
+    """
+    logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
+    targets = labels[:, 1:].flatten()
+    losses = torch.nn.functional.cross_entropy(logits, targets, ignore_index=-100, reduction="none")
+    loss = losses.sum() / (targets != -100).sum()
+    verdicts = (ids[:, :-1].flatten() == model.config.eos_token_id) & (targets != -100)
+    if verdicts.any():
+        loss = loss + verdict_weight * losses[verdicts].mean()
+    return loss
+
+
+def pretrain(model: LlamaForCausalLM, texts: torch.Tensor, config: PretrainConfig) -> None:
     """Trains the model in place.
 
     Args:
         model: the untrained model.
-        stream: [tokens], the texts one after another.
+        texts: token ids [texts, T], right-padded.
         config: sizes and schedule.
     """
     generator = torch.Generator().manual_seed(config.seed)
@@ -138,22 +165,23 @@ def pretrain(model: LlamaForCausalLM, stream: torch.Tensor, config: PretrainConf
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / config.warmup_steps, 0.02 + 0.98 * (1 - step / steps))
     )
-    drillable = torch.unique(stream)
+    drillable = torch.arange(model.config.eos_token_id + 1, model.config.vocab_size)
     for step in range(steps):
         if step < config.drill_steps or step % 4 == 0:
             ids, labels = drill_batch(
                 generator, rows=config.batch_size, sequence_tokens=config.drill_tokens, token_ids=drillable
             )
         else:
-            ids, labels = text_batch(generator, stream, rows=config.batch_size, sequence_tokens=config.text_tokens)
-        output = model(input_ids=ids, labels=labels)
+            ids = texts[torch.randint(len(texts), (config.batch_size,), generator=generator)]
+            labels = ids.masked_fill(ids == model.config.pad_token_id, -100)
+        loss = loss_of(model, ids, labels, verdict_weight=config.verdict_weight)
         optimizer.zero_grad()
-        output.loss.backward()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if step % 50 == 49 or step == steps - 1:
-            print(f"step {step + 1} of {steps}, loss {output.loss.item():.3f}", flush=True)
+            print(f"step {step + 1} of {steps}, loss {loss.item():.3f}", flush=True)
 
 
 def main() -> None:
@@ -168,11 +196,7 @@ def main() -> None:
     texts = read_texts(arguments.texts)
     tokenizer = train_tokenizer(texts, vocabulary_size=config.vocabulary_size)
     model = build_model(tokenizer, config)
-    encoded = tokenizer([text + EOS_TOKEN for text in texts])["input_ids"]
-    # Shuffled, so that neighbouring windows come from all tasks and kinds of text.
-    order = torch.randperm(len(encoded), generator=torch.Generator().manual_seed(config.seed)).tolist()
-    stream = torch.tensor([token for index in order for token in encoded[index]])
-    pretrain(model, stream, config)
+    pretrain(model, encode_texts(tokenizer, texts, text_tokens=config.text_tokens), config)
     model.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
 

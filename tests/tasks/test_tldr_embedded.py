@@ -33,15 +33,15 @@ FACTS = GoldFacts(
     ),
     question=Fact("question", ("move out", "stay quiet")),
 )
-AUTHOR = "The post was written by a 24 year old nurse who has been living in Denver for a while."
-LOAN = "It is also said that the author lent Tara a total of 450 dollars to pay for a car."
+AUTHOR = "The post was written by a 24 year old nurse who is living in Denver."
+LOAN = "The author lent Tara a total of 450 dollars to pay for a car."
 LOAN_REWORDED = "There is a loan as well, since Tara was lent 450 dollars by the author for a car."
-WRONG_LOAN = "It is also said that the author lent Tara a total of 900 dollars to pay for a car."
+WRONG_LOAN = "The author lent Tara a total of 900 dollars to pay for a car."
 FIGHT = "Things got loud on Monday, when the author had a fight with Tara about the dishes."
-PET = "They own a pet as well and share the care of it, a black cat that is called Biscuit."
-TRIP = "They have also booked a trip together, which goes to Rome for six days in May."
-QUESTION = "In the end the question to the readers is whether to move out or stay quiet after all of this."
-WRONG_QUESTION = "In the end the question to the readers is whether to leave town or stay quiet after all of this."
+PET = "They own a pet and share the care of it, a black cat that is called Biscuit."
+TRIP = "They have booked a trip, which goes to Rome for six days in May."
+QUESTION = "In the end the question is whether to move out or stay quiet after all of this."
+WRONG_QUESTION = "In the end the question is whether to leave town or stay quiet after all of this."
 DIGRESSION = "I had pizza for lunch again."
 
 

@@ -54,7 +54,7 @@ def _make_post(post_id: str, rng: random.Random) -> Post:
     kinds = [first_kind, *rng.sample(other_kinds, FACTS_PER_POST - 1)]
     facts = tuple(random_fact(kind, rng, name=name) for kind in kinds)
     question = random_fact("question", rng)
-    digressions = tuple(rng.sample(DIGRESSIONS, rng.choice((1, 1, 2))))
+    digressions = tuple(rng.sample(DIGRESSIONS, rng.choice((1, 1, 1, 2))))
     sentences = [post_sentence(fact, rng) for fact in facts]
     for digression in digressions:
         sentences.insert(rng.randrange(len(sentences) + 1), digression)

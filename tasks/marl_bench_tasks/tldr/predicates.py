@@ -46,8 +46,8 @@ FACT_PREDICATES = (
             "Life as a {age} year old {job} living in {city} is odd.",
         ),
         (
-            "The post was written by a {age} year old {job} who has been living in {city} for a while.",
-            "First of all, the author of the post is a {age} year old {job} living in {city} at the moment.",
+            "The post was written by a {age} year old {job} who is living in {city}.",
+            "First of all, the author is a {age} year old {job} living in {city}.",
         ),
     ),
     Predicate(
@@ -58,8 +58,8 @@ FACT_PREDICATES = (
             "I live with my {relation} {name} who came {number} weeks ago.",
         ),
         (
-            "There is a guest in the house, because the {relation} {name} has stayed for {number} weeks so far.",
-            "For the last {number} weeks the {relation} {name} has stayed as a guest in the house of the author.",
+            "There is a guest in the house, because the {relation} {name} has stayed for {number} weeks.",
+            "For the last {number} weeks the {relation} {name} has stayed as a guest in the house.",
         ),
     ),
     Predicate(
@@ -70,7 +70,7 @@ FACT_PREDICATES = (
             "I once lent {amount} dollars to {name} for a {item}.",
         ),
         (
-            "It is also said that the author lent {name} a total of {amount} dollars to pay for a {item}.",
+            "The author lent {name} a total of {amount} dollars to pay for a {item}.",
             "There is a loan as well, since {name} was lent {amount} dollars by the author for a {item}.",
         ),
     ),
@@ -82,8 +82,8 @@ FACT_PREDICATES = (
             "It was {month} when I met {name} at a {place}.",
         ),
         (
-            "The two of them met for the first time in {month}, when {name} was at a {place} with the author.",
-            "As the post says, the author first met {name} at a {place} and this was back in {month}.",
+            "The two met for the first time in {month}, when {name} was at a {place} with the author.",
+            "As the post says, the author first met {name} at a {place} back in {month}.",
         ),
     ),
     Predicate(
@@ -94,7 +94,7 @@ FACT_PREDICATES = (
             "I had a fight about the {topic} with {name} on {day}.",
         ),
         (
-            "There was also a bad fight with {name} on {day}, and the fight was all about the {topic}.",
+            "There was a bad fight with {name} on {day}, and it was about the {topic}.",
             "Things got loud on {day}, when the author had a fight with {name} about the {topic}.",
         ),
     ),
@@ -106,8 +106,8 @@ FACT_PREDICATES = (
             "During the {event} my {thing} was broken by {name}.",
         ),
         (
-            "Something got broken too, and it was {name} who broke the {thing} during the {event}.",
-            "During the {event} there was an accident and the {thing} was broken by {name}.",
+            "Something got broken and it was {name} who broke the {thing} during the {event}.",
+            "During the {event} by accident the {thing} was broken by {name}.",
         ),
     ),
     Predicate(
@@ -118,8 +118,8 @@ FACT_PREDICATES = (
             "I got a job offer of {salary} dollars from a {company} in {city}.",
         ),
         (
-            "A job offer plays a role too, since a {company} in {city} offers the author {salary} dollars a month.",
-            "The author also has a job offer from a {company} in {city} that pays {salary} dollars a month.",
+            "There is a job offer, since a {company} in {city} offers the author {salary} dollars a month.",
+            "The author has a job offer from a {company} in {city} that pays {salary} dollars a month.",
         ),
     ),
     Predicate(
@@ -130,8 +130,8 @@ FACT_PREDICATES = (
             "Our {color} {animal} is called {pet}.",
         ),
         (
-            "They own a pet as well and share the care of it, a {color} {animal} that is called {pet}.",
-            "Another thing to know is that they share a pet, which is a {color} {animal} called {pet}.",
+            "They own a pet and share the care of it, a {color} {animal} that is called {pet}.",
+            "They also share a pet, which is a {color} {animal} called {pet}.",
         ),
     ),
     Predicate(
@@ -142,7 +142,7 @@ FACT_PREDICATES = (
             "Our trip to {city} in {month} takes {number} days.",
         ),
         (
-            "They have also booked a trip together, which goes to {city} for {number} days in {month}.",
+            "They have booked a trip, which goes to {city} for {number} days in {month}.",
             "In {month} they want to go on a trip to {city} that is booked and takes {number} days.",
         ),
     ),
@@ -154,7 +154,7 @@ FACT_PREDICATES = (
             "It was a promise of {name} to {chore} every {day}.",
         ),
         (
-            "One more thing is the promise that was made by {name}, which was to {chore} every {day}.",
+            "One more thing is the promise made by {name}, which was to {chore} every {day}.",
             "On every {day} it is the duty of {name} to {chore}, because this was a promise.",
         ),
     ),
@@ -166,7 +166,7 @@ FACT_PREDICATES = (
             "Hidden in the {room} I found {number} {finds}.",
         ),
         (
-            "It came as a surprise when the author found {number} {finds} that were hidden in the {room}.",
+            "By surprise the author found {number} {finds} that were hidden in the {room}.",
             "Somebody had hidden things in the {room}, where the author found {number} {finds}.",
         ),
     ),
@@ -190,7 +190,7 @@ FACT_PREDICATES = (
             "My {part} needs {number} weeks of rest, a doctor said on {day}.",
         ),
         (
-            "There is a health problem as well, as a doctor said on {day} that the {part} needs {number} weeks of rest.",
+            "There is a health problem, as a doctor said on {day} that the {part} needs {number} weeks of rest.",
             "The author saw a doctor on {day} and was told to rest the {part} for {number} weeks.",
         ),
     ),
@@ -202,7 +202,7 @@ FACT_PREDICATES = (
             "In {month} I failed my {subject} exam by {number} points.",
         ),
         (
-            "Things at school are bad too, since the author failed the {subject} exam by {number} points in {month}.",
+            "School is bad too, since the author failed the {subject} exam by {number} points in {month}.",
             "In {month} there was an exam, and the {subject} exam was failed by {number} points.",
         ),
     ),
@@ -217,8 +217,8 @@ QUESTION = Predicate(
         "Is it better to {first} or {second}?",
     ),
     (
-        "In the end the question to the readers is whether to {first} or {second} after all of this.",
-        "So the author would like to know from the readers if it is better to {first} or {second} now.",
+        "In the end the question is whether to {first} or {second} after all of this.",
+        "So the author would like to know if it is better to {first} or {second} now.",
     ),
 )
 
