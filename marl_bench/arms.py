@@ -71,7 +71,9 @@ def parse_rule(text: str) -> RuleText:
                 return RuleText(tree.func.id, tuple(_value(argument) for argument in tree.args), kwargs)
     except (SyntaxError, ValueError):
         pass
-    raise ConfigError(f"termination rule '{text}': should be NAME or NAME(argument, key=value), for example fixed(n=5).")
+    raise ConfigError(
+        f"termination rule '{text}': should be NAME or NAME(argument, key=value), for example fixed(n=5)."
+    )
 
 
 def _value(node: ast.expr) -> Any:

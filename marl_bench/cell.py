@@ -22,12 +22,21 @@ from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, matched_a
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment
 from marl_bench.records import EvalResult, Prompt, RunRecord
-from marl_bench.run_dir import CURVE, RECORD, SAMPLES, TIMINGS, folder_written_atomically, read_jsonl, write_json_atomically, write_jsonl_atomically
+from marl_bench.run_dir import (
+    CURVE,
+    RECORD,
+    SAMPLES,
+    TIMINGS,
+    folder_written_atomically,
+    read_jsonl,
+    write_json_atomically,
+    write_jsonl_atomically,
+)
 from marl_bench.training.data import PreparedData, prepare_data
 from marl_bench.training.ppo import Budget, PpoRun, train_ppo
 from marl_bench.training.progress import Progress
 from marl_bench.training.rollout import check_needs, roll_out
-from marl_bench.training.shared_stages import SharedStages, finished_stages, run_shared_stages
+from marl_bench.training.shared_stages import SharedStages, check_same_data, finished_stages, run_shared_stages
 
 
 class Worker:
@@ -51,6 +60,7 @@ class Worker:
         stages = finished_stages(self.plan.run_dir, self.plan.config, self.spec)
         if stages is None:
             raise MarlBenchError("the shared stages are not finished; run the experiment from its start.")
+        check_same_data(stages, self.prepared())
         folder = self.plan.run_dir.cell(arm.name, seed)
         for name in (RECORD, CURVE, TIMINGS, SAMPLES):
             (folder / name).unlink(missing_ok=True)
@@ -92,10 +102,8 @@ class Worker:
             actors,
             self.task,
             self.prepared().data.eval_prompts,
-            sampling=config.sampling,
-            evaluation=config.evaluation,
+            config=config,
             primary_metric=self.spec.primary_metric,
-            batch_size=config.ppo.score_batch_size,
             seed=seed,
         )
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
@@ -104,7 +112,11 @@ class Worker:
             record,
             status="complete",
             task={**record.task, "has_oracle": "oracle" in metrics},
-            budget={**dataclasses.asdict(budget), "prompts": len(result.samples), "max_response_tokens": config.sampling.max_response_tokens},
+            budget={
+                **dataclasses.asdict(budget),
+                "prompts": len(result.samples),
+                "max_response_tokens": config.sampling.max_response_tokens,
+            },
             metrics=metrics,
             unscored=unscored,
             higher_is_better=dict(result.higher_is_better),
@@ -118,7 +130,9 @@ class Worker:
         data = self.prepared().data
         actors = self._actors(stages, policy=stages.sft.folder, critic=True)
         rule = self._fitted_rule(arm, actors)
-        baseline: PolicyBaseline = spec.build(PolicyContext(arm.ppo(config), rule, self._mean_macro_length(rule, actors)))  # type: ignore[assignment]
+        baseline: PolicyBaseline = spec.build(
+            PolicyContext(arm.ppo(config), rule, self._mean_macro_length(rule, actors))
+        )  # type: ignore[assignment]
         check_needs(baseline.needs, arm=arm.label)
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
@@ -133,7 +147,12 @@ class Worker:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reward_model = stages.reward_model.folder if stages.reward_model else None
         return load_actors(
-            policy=policy, sft=stages.sft.folder, reward_model=reward_model, dtype=self.plan.config.model.dtype, critic=critic, device=device
+            policy=policy,
+            sft=stages.sft.folder,
+            reward_model=reward_model,
+            dtype=self.plan.config.model.dtype,
+            critic=critic,
+            device=device,
         )
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
@@ -150,7 +169,13 @@ class Worker:
         config = self.plan.config
         prompts: Sequence[Prompt] = self.prepared().data.rl_prompts[: config.ppo.batch_size]
         rollout: Rollout = roll_out(
-            actors, self.task, prompts, sampling=config.sampling, ppo=config.ppo, needs=rule.needs, seed_parts=(config.data.seed, "macro length")
+            actors,
+            self.task,
+            prompts,
+            sampling=config.sampling,
+            ppo=config.ppo,
+            needs=rule.needs,
+            seed_parts=(config.data.seed, "macro length"),
         ).rollout
         lengths = rule.segment(rollout).macro_lengths
         return float(lengths[lengths > 0].double().mean())
@@ -159,7 +184,11 @@ class Worker:
         prepared = self.prepared()
         digests = {"data": prepared.digest, "sft": stages.sft.digest}
         shared: dict[str, Any] = {
-            "data": {"source": _source_name(self.plan), "counts": dict(prepared.data.counts), "notes": list(prepared.data.notes)},
+            "data": {
+                "source": _source_name(self.plan),
+                "counts": dict(prepared.data.counts),
+                "notes": list(prepared.data.notes),
+            },
             "sft": dict(stages.sft.figures),
         }
         if stages.reward_model is not None:
@@ -169,8 +198,15 @@ class Worker:
         return RunRecord(
             experiment=self.plan.experiment,
             status="running",
-            task={"id": self.spec.id, "version": self.spec.version, "primary_metric": self.spec.primary_metric, "has_oracle": False},
-            arm=arm_record(arm, self.registry.baseline(arm.baseline), matches=matched_arm(arm, self.plan, self.registry)),
+            task={
+                "id": self.spec.id,
+                "version": self.spec.version,
+                "primary_metric": self.spec.primary_metric,
+                "has_oracle": False,
+            },
+            arm=arm_record(
+                arm, self.registry.baseline(arm.baseline), matches=matched_arm(arm, self.plan, self.registry)
+            ),
             seed=seed,
             config_hash=self.plan.config_hash,
             digests=digests,

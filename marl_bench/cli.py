@@ -28,7 +28,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-PluginPaths = Annotated[list[Path] | None, typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable).")]
+PluginPaths = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable)."),
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,8 +61,10 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")] = False,  # noqa: ARG001
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors (anywhere on the line).")] = False,  # noqa: ARG001
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors (anywhere on the line).")] = False,
 ) -> None:
     pass
 
@@ -69,24 +74,48 @@ def _options(
     "marl-bench run --task tldr --arm token_ppo --arm 'macro_ppo:fixed(n=10)' --data FOLDER  |  marl-bench run --dry-run"
 )
 def run(  # noqa: PLR0913 (one parameter an option)
-    task: Annotated[str | None, typer.Option(metavar="TASK", help="Task; see marl-bench list tasks.  [default: tldr]")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Task; see marl-bench list tasks.  [default: tldr]")
+    ] = None,
     arm: Annotated[
         list[str] | None,
-        typer.Option(metavar="ARM", help="BASELINE[:RULE(args)][@option=value,...] (repeatable); bare macro_ppo is fixed(n=5)."),
+        typer.Option(
+            metavar="ARM", help="BASELINE[:RULE(args)][@option=value,...] (repeatable); bare macro_ppo is fixed(n=5)."
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Number of seeds.")] = None,
-    preset: Annotated[str | None, typer.Option(metavar="PRESET", help="Preset; see marl-bench list presets.  [default: tiny]")] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="Preset; see marl-bench list presets.  [default: tiny]")
+    ] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML file with configuration keys.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Dotted key, for example ppo.kl_coef=0.1 (repeatable).")] = None,
-    data: Annotated[str | None, typer.Option(metavar="SOURCE", help="embedded, hub, or a folder with the hub's schema.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="MODEL", help="tiny, a hub id, or a from_pretrained folder.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Dotted key, for example ppo.kl_coef=0.1 (repeatable)."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="embedded, hub, or a folder with the hub's schema.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="tiny, a hub id, or a from_pretrained folder.")
+    ] = None,
     sft_model: Annotated[str | None, typer.Option(metavar="PATH", help="Finished SFT model; skips that stage.")] = None,
-    reward_model: Annotated[str | None, typer.Option(metavar="PATH", help="Finished reward model; skips that stage.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The experiment's own folder.  [default: results/TASK-PRESET-HASH]")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="At most N items of each stage's data and of the evaluation.")] = None,
-    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Worker processes.  [default: one a core]")] = None,
+    reward_model: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Finished reward model; skips that stage.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The experiment's own folder.  [default: results/TASK-PRESET-HASH]"),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="At most N items of each stage's data and of the evaluation.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Worker processes.  [default: one a core]")
+    ] = None,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of each worker.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show configuration, cells and an estimate; do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show configuration, cells and an estimate; do nothing.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results are still printed.")] = False,
     plugin: PluginPaths = None,
 ) -> None:
@@ -122,8 +151,12 @@ def run(  # noqa: PLR0913 (one parameter an option)
 @app.command(epilog="Example: marl-bench report results/tldr-tiny-1a2b3c4d")
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of experiments.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the report goes.  [default: the RUN's own folder]")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Compare arms of unequal budgets or versions; the report warns.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where the report goes.  [default: the RUN's own folder]")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare arms of unequal budgets or versions; the report warns.")
+    ] = False,
 ) -> None:
     """Make the report again from records alone, without torch."""
     from marl_bench.reporting.report import write_report
@@ -140,8 +173,12 @@ def report(
 
 @app.command("list", epilog="Example: marl-bench list baselines --details")
 def list_(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="tasks, baselines, terminations or presets.", show_default=False)],
-    details: Annotated[bool, typer.Option("--details", help="Import the plugins and show version and summary.")] = False,
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="tasks, baselines, terminations or presets.", show_default=False)
+    ],
+    details: Annotated[
+        bool, typer.Option("--details", help="Import the plugins and show version and summary.")
+    ] = False,
     plugin: PluginPaths = None,
 ) -> None:
     """List what can be named on the command line; imports no plugin unless asked for details."""
@@ -164,7 +201,9 @@ def list_(
             typer.echo(f"{found.id}\t{found.owner}")
 
 
-def _resolved(preset: str | None, file: Path | None, options: dict[str, tuple[str, Any]], overrides: Sequence[str]) -> "ResolvedConfig":
+def _resolved(
+    preset: str | None, file: Path | None, options: dict[str, tuple[str, Any]], overrides: Sequence[str]
+) -> "ResolvedConfig":
     from marl_bench.config import nested, parse_override, read_config_file, resolve
 
     layers: list[tuple[str, Any]] = []
@@ -174,7 +213,9 @@ def _resolved(preset: str | None, file: Path | None, options: dict[str, tuple[st
         preset = preset or file_preset
         layers.append((str(file), content))
     layers += [(name, nested(key, value)) for name, (key, value) in options.items() if value is not None]
-    return resolve(preset=preset or DEFAULT_PRESET, layers=layers, overrides=[parse_override(text) for text in overrides])
+    return resolve(
+        preset=preset or DEFAULT_PRESET, layers=layers, overrides=[parse_override(text) for text in overrides]
+    )
 
 
 def _display(plan: "Plan", *, quiet: bool) -> Any:
@@ -185,7 +226,9 @@ def _display(plan: "Plan", *, quiet: bool) -> Any:
     if quiet:
         return Quiet()
     todo = remaining(plan)
-    time_left = TimeLeft(work_of(plan, trained_cells=plan.trained_cells()), shared=todo.shared, cells=len(todo.cells), jobs=plan.jobs)
+    time_left = TimeLeft(
+        work_of(plan, trained_cells=plan.trained_cells()), shared=todo.shared, cells=len(todo.cells), jobs=plan.jobs
+    )
     if todo.finished:
         typer.echo(f"{todo.finished} of {len(plan.cells())} cells are complete already.", err=True)
     if not sys.stderr.isatty():

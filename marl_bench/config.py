@@ -28,9 +28,13 @@ class DataConfig(Section):
 
     source: str = Field("embedded", description="embedded, hub, or the path of a local folder with the hub's schema")
     revision: str | None = Field(None, description="hub revision; null takes the one that the task pins")
-    split: Literal["prompt", "official"] = Field("prompt", description="split by prompt (no leaks) or by row as published")
+    split: Literal["prompt", "official"] = Field(
+        "prompt", description="split by prompt (no leaks) or by row as published"
+    )
     seed: int = Field(0, description="seed of the embedded generator and of the split")
-    limit: int | None = Field(None, ge=1, description="at most this many items of each stage's data and of the evaluation")
+    limit: int | None = Field(
+        None, ge=1, description="at most this many items of each stage's data and of the evaluation"
+    )
     overlong_prompts: Literal["cut", "drop"] = Field("cut", description="what happens to prompts over the token limit")
 
 
@@ -38,7 +42,9 @@ class ModelConfig(Section):
     """The base model that SFT starts from."""
 
     path: str = Field("tiny", description="tiny (shipped), a hub id, or the path of a from_pretrained folder")
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="weights and activations; log-probs accumulate in fp32")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="weights and activations; log-probs accumulate in fp32"
+    )
 
 
 class SamplingConfig(Section):
@@ -49,7 +55,9 @@ class SamplingConfig(Section):
     temperature: float = Field(1.0, gt=0, description="log-probs are those of the tempered distribution")
     top_k: int | None = Field(None, ge=1, description="sample among the k most probable tokens")
     top_p: float = Field(1.0, gt=0, le=1, description="sample among the most probable tokens that hold this mass")
-    logprobs: Literal["sampled", "full"] = Field("sampled", description="log-probs at the sampling temperature, or at 1 as the released code")
+    logprobs: Literal["sampled", "full"] = Field(
+        "sampled", description="log-probs at the sampling temperature, or at 1 as the released code"
+    )
 
 
 class SupervisedConfig(Section):
@@ -71,7 +79,9 @@ class SupervisedConfig(Section):
 class RewardModelConfig(SupervisedConfig):
     """The reward model's stage."""
 
-    held_out_share: float = Field(0.1, ge=0, lt=1, description="share of the pairs (by prompt) kept for the pair accuracy")
+    held_out_share: float = Field(
+        0.1, ge=0, lt=1, description="share of the pairs (by prompt) kept for the pair accuracy"
+    )
 
 
 class MethodOptions(Section):
@@ -102,7 +112,9 @@ METHOD_PRESETS: Mapping[str, MethodOptions] = {
 class PpoConfig(Section):
     """The shared PPO trainer. A null method option takes the value of the preset `method`."""
 
-    method: Literal["corrected", "paper", "official_code"] = Field("corrected", description="preset of the method's arithmetic")
+    method: Literal["corrected", "paper", "official_code"] = Field(
+        "corrected", description="preset of the method's arithmetic"
+    )
     macro_reward: Literal["sum", "mean"] | None = None
     value_pooling: Literal["equal", "last", "first", "position_late", "position_early"] | None = None
     ratio_level: Literal["token", "macro", "macro_geometric"] | None = None
@@ -118,7 +130,8 @@ class PpoConfig(Section):
     updates: int | None = Field(None, ge=1, description="PPO updates; null makes one pass over the prompts")
     batch_size: int = Field(256, ge=1, description="prompts (one response each) an update")
     micro_batch_size: int = Field(32, ge=1, description="responses a training forward pass")
-    score_batch_size: int = Field(64, ge=1, description="responses a forward pass without gradients, and rows sampled at once")
+    score_batch_size: int = Field(64, ge=1, description="responses a forward pass without gradients")
+    sample_batch_size: int = Field(64, ge=1, description="responses sampled at once")
     minibatches: int = Field(1, ge=1, description="optimizer steps an epoch over the rollout")
     ppo_epochs: int = Field(1, ge=1)
     learning_rate: float = Field(1.5e-5, gt=0, description="of the policy")
@@ -133,14 +146,24 @@ class PpoConfig(Section):
     clip_range: float = Field(0.2, gt=0)
     kl_coef: float = Field(0.05, ge=0)
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
-    kl_in: Literal["reward", "loss"] = Field("reward", description="KL as part of the token reward, or as a term of the loss")
+    kl_in: Literal["reward", "loss"] = Field(
+        "reward", description="KL as part of the token reward, or as a term of the loss"
+    )
     kl_controller: Literal["fixed", "adaptive"] = "fixed"
     kl_target: float = Field(6.0, gt=0, description="nats a response that the adaptive controller aims at")
     kl_horizon: int = Field(10_000, ge=1, description="responses over which the adaptive controller moves")
-    score_scale: Literal["none", "reference_std"] = Field("none", description="divide scores by their spread over SFT samples")
-    missing_eos_penalty: float = Field(0.0, ge=0, description="taken from the score of responses cut at the length limit")
-    old_logprobs: Literal["sampler", "recomputed"] = Field("sampler", description="where the rollout's log-probs come from")
-    max_ratio_deviation: float = Field(1e-4, gt=0, description="largest |ratio - 1| allowed at the first optimizer step in fp32")
+    score_scale: Literal["none", "reference_std"] = Field(
+        "none", description="divide scores by their spread over SFT samples"
+    )
+    missing_eos_penalty: float = Field(
+        0.0, ge=0, description="taken from the score of responses cut at the length limit"
+    )
+    old_logprobs: Literal["sampler", "recomputed"] = Field(
+        "sampler", description="where the rollout's log-probs come from"
+    )
+    max_ratio_deviation: float = Field(
+        1e-4, gt=0, description="largest |ratio - 1| allowed at the first optimizer step in fp32"
+    )
 
     def method_options(self) -> MethodOptions:
         """Returns the preset's options with those that are set here put over them."""
@@ -153,7 +176,9 @@ class EvaluationConfig(Section):
     """Evaluation on held-out prompts."""
 
     max_prompts: int | None = Field(None, ge=1, description="at most this many evaluation prompts")
-    temperature: float | None = Field(None, ge=0, description="sampling temperature; null takes that of training, 0 is greedy")
+    temperature: float | None = Field(
+        None, ge=0, description="sampling temperature; null takes that of training, 0 is greedy"
+    )
     bootstrap_resamples: int = Field(2000, ge=100, description="of the intervals over prompts")
 
 
@@ -174,7 +199,9 @@ class RunConfig(Section):
 
     def hashed_part(self) -> dict[str, Any]:
         """Returns what the shared stages and the cells compute: all but arms, seeds and the report's own settings."""
-        return self.model_dump(mode="json", exclude={"arms": True, "seeds": True, "evaluation": {"bootstrap_resamples": True}})
+        return self.model_dump(
+            mode="json", exclude={"arms": True, "seeds": True, "evaluation": {"bootstrap_resamples": True}}
+        )
 
 
 @dataclasses.dataclass(frozen=True)

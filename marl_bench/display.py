@@ -19,7 +19,9 @@ class Display(Protocol):
 
     def __enter__(self) -> "Display": ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def show(self, event: Event) -> None:
         """Takes notice of an event."""
@@ -146,7 +148,9 @@ class Bars:
         else:
             self._progress.remove_task(self._bars.pop(name))
             mark = "✓" if event.kind == "done" else "✗"
-            self._progress.console.print(f"{mark} {name}" + (f": {event.error}" if event.error else ""), markup=False, highlight=False)
+            self._progress.console.print(
+                f"{mark} {name}" + (f": {event.error}" if event.error else ""), markup=False, highlight=False
+            )
         left = duration(self._time_left.seconds())
         self._progress.update(self._whole, completed=self._time_left.share_done(), status=f"{left} left")
 

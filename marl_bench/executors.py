@@ -81,7 +81,9 @@ class LocalExecutor:
         self._stop = multiprocessing.get_context("spawn").Event()
         # Workers inherit these; torch reads them when it is imported.
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(plan.threads)
-        os.environ.update(TOKENIZERS_PARALLELISM="false", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
+        os.environ.update(
+            TOKENIZERS_PARALLELISM="false", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1"
+        )
         self._processes = [_Process(plan, self._stop) for _ in range(plan.jobs)]
 
     def __enter__(self) -> "LocalExecutor":
@@ -144,8 +146,14 @@ class LocalExecutor:
         job, code = worker.job, worker.process.exitcode
         assert job is not None
         self._processes[self._processes.index(worker)] = _Process(self._plan, self._stop)
-        cause = "was killed, perhaps for want of memory" if code == -signal.SIGKILL else f"ended with exit status {code}"
-        return Event(job, "failed", error=f"{job.name}: its worker process {cause}; run the same command again, with --jobs 1 if memory is short.")
+        cause = (
+            "was killed, perhaps for want of memory" if code == -signal.SIGKILL else f"ended with exit status {code}"
+        )
+        return Event(
+            job,
+            "failed",
+            error=f"{job.name}: its worker process {cause}; run the same command again, with --jobs 1 if memory is short.",
+        )
 
 
 @contextmanager
@@ -207,7 +215,9 @@ def _work(plan: Plan, connection: Connection, stop: Any) -> None:
         except Interrupted:
             event = Event(job, "stopped")
         except MarlBenchError as error:
-            event = Event(job, "failed", error=str(error), traceback=traceback.format_exc(), exit_status=error.exit_status)
+            event = Event(
+                job, "failed", error=str(error), traceback=traceback.format_exc(), exit_status=error.exit_status
+            )
         except Exception as error:  # noqa: BLE001 (one cell's failure must not end the others)
             event = Event(job, "failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
         connection.send(event)

@@ -55,8 +55,12 @@ def run(
     Raises:
         MarlBenchError: Settings are wrong, or a cell failed.
     """
-    resolved = resolve(preset=preset, layers=[("argument task", {"task": task})], overrides=list((overrides or {}).items()))
-    plan = make_plan(resolved, Registry(), out=Path(out) if out is not None else None, jobs=jobs or default_jobs(), threads=1)
+    resolved = resolve(
+        preset=preset, layers=[("argument task", {"task": task})], overrides=list((overrides or {}).items())
+    )
+    plan = make_plan(
+        resolved, Registry(), out=Path(out) if out is not None else None, jobs=jobs or default_jobs(), threads=1
+    )
     return run_plan(plan, listener=listener)
 
 
@@ -83,13 +87,17 @@ def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
         comparison = write_report([run_dir], out=run_dir.root).comparison
     if failures:
         names = "; ".join(f"{event.job.name}: {event.error}" for event in failures)
-        raise CellFailedError(f"{len(failures)} of {len(plan.cells())} cells failed: {names} The same command again retries them.")
+        raise CellFailedError(
+            f"{len(failures)} of {len(plan.cells())} cells failed: {names} The same command again retries them."
+        )
     return comparison
 
 
 def remaining(plan: Plan) -> Todo:
     """Returns what is left to do, from the files of the experiment."""
-    stages = [plan.run_dir.shared(name) / STAGE for name in ("sft", *(("reward_model",) if _needs_reward_model(plan) else ()))]
+    stages = [
+        plan.run_dir.shared(name) / STAGE for name in ("sft", *(("reward_model",) if _needs_reward_model(plan) else ()))
+    ]
     cells = []
     for arm, seed in plan.cells():
         record = read_record(plan.run_dir.cell(arm.name, seed))
@@ -106,7 +114,11 @@ def check_paths(plan: Plan) -> None:
         DataError: The data folder is missing or empty.
     """
     config = plan.config
-    for option, path in (("--model", config.model.path), ("--sft-model", config.sft.path), ("--reward-model", config.reward_model.path)):
+    for option, path in (
+        ("--model", config.model.path),
+        ("--sft-model", config.sft.path),
+        ("--reward-model", config.reward_model.path),
+    ):
         if path is None or path == "tiny":
             continue
         folder = Path(path).expanduser()
@@ -135,10 +147,10 @@ def _needs_reward_model(plan: Plan) -> bool:
 
 def _raise_failure(failures: Sequence[Event]) -> None:
     for event in failures:
-        raise _SharedStageFailed(event)
+        raise _SharedStageError(event)
 
 
-class _SharedStageFailed(MarlBenchError):
+class _SharedStageError(MarlBenchError):
     """A shared stage failed, so no cell can run; carries the exit status of its cause."""
 
     def __init__(self, event: Event) -> None:

@@ -43,8 +43,15 @@ class DataSource:
 class Metric(Protocol):
     """A per-sample metric; aggregates are made once, in statistics."""
 
-    names: Sequence[str]
-    higher_is_better: bool | None
+    @property
+    def names(self) -> Sequence[str]:
+        """Metrics that it computes."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool | None:
+        """Which end is better, or None."""
+        ...
 
     def compute(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> Mapping[str, Sequence[float | None]]:
         """Returns for each of `names` one value a response; None where it cannot be scored."""
@@ -54,7 +61,10 @@ class Metric(Protocol):
 class Task(Protocol):
     """Data, reward and metrics."""
 
-    metrics: Sequence[Metric]
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """Per-sample metrics of the task."""
+        ...
 
     def load(self, source: DataSource, *, seed: int) -> TaskData:
         """Reads and splits the data."""
@@ -99,9 +109,15 @@ class TaskSpec:
 class TerminationRule(Protocol):
     """Cuts responses into macro actions."""
 
-    needs: frozenset[str]
-    nominal_length: float | None
-    """Tokens a macro action by definition (may be infinite); None where it depends on the text."""
+    @property
+    def needs(self) -> frozenset[str]:
+        """Of: logprobs, ref_logprobs, entropies, values, text, offsets; only what is needed is gathered."""
+        ...
+
+    @property
+    def nominal_length(self) -> float | None:
+        """Tokens a macro action by definition (may be infinite); None where it depends on the text."""
+        ...
 
     def fit(self, token_ids: Iterable[Sequence[int]]) -> TerminationRule:
         """Returns the rule fitted to the SFT responses; most rules return themselves."""
@@ -137,10 +153,15 @@ class TerminationSpec:
 class PolicyBaseline(Protocol):
     """Hooks that the shared trainer calls."""
 
-    ppo: PpoConfig
-    """Settings that the trainer runs with; a control may have changed them."""
-    needs: frozenset[str]
-    """Of: critic, and what its termination rule needs."""
+    @property
+    def ppo(self) -> PpoConfig:
+        """Settings that the trainer runs with; a control may have changed them."""
+        ...
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Of: critic, end_values, and what its termination rule needs."""
+        ...
 
     def segment(self, rollout: Rollout) -> Segmentation:
         """Returns the macro actions of a rollout."""

@@ -112,7 +112,9 @@ class Plan:
                 "sampling.top_k or top_p is set: responses come from a narrower distribution than the one whose log-probs PPO uses."
             )
         if sampling.logprobs == "full" and sampling.temperature != 1:
-            found.append("sampling.logprobs=full: log-probs at temperature 1 of responses sampled at another, as the released code has it.")
+            found.append(
+                "sampling.logprobs=full: log-probs at temperature 1 of responses sampled at another, as the released code has it."
+            )
         return found
 
 
@@ -163,7 +165,14 @@ def plan_arm(text: str, config: RunConfig, registry: Registry) -> ArmPlan:
     label = spec.id + (f":{rule.text.replace(', ', ',')}" if rule else "")
     if parsed.options:
         label += "@" + ",".join(f"{key}={value}" for key, value in parsed.options.items())
-    return ArmPlan(folder_name(spec.id, rule.text if rule else None, parsed.options), label, spec.id, spec.kind == "policy", rule, parsed.options)
+    return ArmPlan(
+        folder_name(spec.id, rule.text if rule else None, parsed.options),
+        label,
+        spec.id,
+        spec.kind == "policy",
+        rule,
+        parsed.options,
+    )
 
 
 def plan_rule(text: str, registry: Registry) -> Rule:
@@ -177,7 +186,9 @@ def plan_rule(text: str, registry: Registry) -> Rule:
     spec = registry.termination(parsed.id)
     names = list(spec.parameters.model_fields)
     if len(parsed.args) > len(names):
-        raise ConfigError(f"termination rule '{text}': {len(parsed.args)} arguments, {spec.id} takes {len(names)} ({', '.join(names) or 'none'}).")
+        raise ConfigError(
+            f"termination rule '{text}': {len(parsed.args)} arguments, {spec.id} takes {len(names)} ({', '.join(names) or 'none'})."
+        )
     given = dict(zip(names, parsed.args, strict=False))
     twice = set(given) & set(parsed.kwargs)
     if twice:
@@ -238,5 +249,6 @@ def _with_options(ppo: PpoConfig, options: Mapping[str, Any], *, label: str) -> 
 
 def _problems(error: ValidationError) -> str:
     return " ".join(
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}; given: {problem['input']!r}." for problem in error.errors()
+        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}; given: {problem['input']!r}."
+        for problem in error.errors()
     )

@@ -48,10 +48,14 @@ class Plugin:
         if isinstance(spec, importlib.metadata.EntryPoint):
             try:
                 spec = spec.load()
-            except Exception as error:  # noqa: BLE001 (a plugin may raise anything on import)
-                raise PluginError(f"{KINDS[self.group]} '{self.id}' of {self.owner}: import failed ({type(error).__name__}: {error}).") from error
+            except Exception as error:
+                raise PluginError(
+                    f"{KINDS[self.group]} '{self.id}' of {self.owner}: import failed ({type(error).__name__}: {error})."
+                ) from error
         if not isinstance(spec, expected):
-            raise PluginError(f"{KINDS[self.group]} '{self.id}' of {self.owner}: is a {type(spec).__name__}, should be a {expected.__name__}.")
+            raise PluginError(
+                f"{KINDS[self.group]} '{self.id}' of {self.owner}: is a {type(spec).__name__}, should be a {expected.__name__}."
+            )
         if spec.id != self.id:  # type: ignore[attr-defined]
             raise PluginError(
                 f"{KINDS[self.group]} '{self.id}' of {self.owner}: its spec calls itself '{spec.id}'; use one name."  # type: ignore[attr-defined]
@@ -81,11 +85,15 @@ class Registry:
     def _add(self, plugin: Plugin) -> None:
         other = self._plugins.setdefault((plugin.group, plugin.id), plugin)
         if other is not plugin and (other.owner, other.reference) != (plugin.owner, plugin.reference):
-            raise PluginError(f"{KINDS[plugin.group]} '{plugin.id}' comes from two places: {other.owner} and {plugin.owner}; remove one.")
+            raise PluginError(
+                f"{KINDS[plugin.group]} '{plugin.id}' comes from two places: {other.owner} and {plugin.owner}; remove one."
+            )
 
     def list(self, group: str) -> list[Plugin]:
         """Returns the plugins of a group, sorted by id, without importing them."""
-        return sorted((plugin for plugin in self._plugins.values() if plugin.group == group), key=lambda plugin: plugin.id)
+        return sorted(
+            (plugin for plugin in self._plugins.values() if plugin.group == group), key=lambda plugin: plugin.id
+        )
 
     def task(self, name: str) -> TaskSpec:
         """Returns a task's spec.
@@ -143,7 +151,7 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pickle look the module up by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 (a plugin may raise anything on import)
+    except Exception as error:
         del sys.modules[name]
         raise PluginError(f"--plugin {path}: import failed ({type(error).__name__}: {error}).") from error
     return module

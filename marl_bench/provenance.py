@@ -7,7 +7,18 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("marl-bench", "torch", "transformers", "trl", "accelerate", "datasets", "numpy", "scipy", "rouge-score", "evaluate")
+PACKAGES = (
+    "marl-bench",
+    "torch",
+    "transformers",
+    "trl",
+    "accelerate",
+    "datasets",
+    "numpy",
+    "scipy",
+    "rouge-score",
+    "evaluate",
+)
 
 
 def environment(*, device: str, threads: int) -> dict[str, Any]:

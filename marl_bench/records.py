@@ -165,7 +165,7 @@ class RunRecord:
         seed: Seed of the cell.
         config_hash: Hash of everything that the shared stages and the cells compute.
         digests: Content digests by name: `data`, `sft`, `reward_model`.
-        shared: Results of the shared stages: `sft` and `reward_model` (losses, held-out pair accuracy, score spread, ...), `data` (counts, notes).
+        shared: Results of the shared stages: `sft` and `reward_model` (losses, pair accuracy, score spread), `data` (counts, notes).
         budget: `updates`, `prompts`, `responses_sampled`, `tokens_sampled`, `max_response_tokens`.
         metrics: Metric name to mean over the scored evaluation samples.
         higher_is_better: As in `EvalResult`.
@@ -206,11 +206,15 @@ class RunRecord:
         """
         version = data.get("schema_version")
         if version != SCHEMA_VERSION:
-            raise RecordError(f"{where}: record of schema version {version}, this marl-bench reads version {SCHEMA_VERSION}.")
+            raise RecordError(
+                f"{where}: record of schema version {version}, this marl-bench reads version {SCHEMA_VERSION}."
+            )
         names = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(data) - names)
         if unknown:
-            raise RecordError(f"{where}: unknown field {', '.join(unknown)}; the record was written by another program.")
+            raise RecordError(
+                f"{where}: unknown field {', '.join(unknown)}; the record was written by another program."
+            )
         try:
             return cls(**data)
         except TypeError as error:

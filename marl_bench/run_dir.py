@@ -131,7 +131,9 @@ def locked(run_dir: RunDir) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise RunFolderError(f"{run_dir.root}: another marl-bench is working in this folder; wait for it or choose another --out.") from error
+        raise RunFolderError(
+            f"{run_dir.root}: another marl-bench is working in this folder; wait for it or choose another --out."
+        ) from error
     try:
         yield
     finally:
@@ -150,7 +152,9 @@ def claim(run_dir: RunDir, config: Mapping[str, Any], *, config_hash: str) -> No
         with tempfile.TemporaryFile(dir=root):
             pass
     except OSError as error:
-        raise RunFolderError(f"{root}: cannot write there ({error.strerror or error}); choose a folder you may write to with --out.") from error
+        raise RunFolderError(
+            f"{root}: cannot write there ({error.strerror or error}); choose a folder you may write to with --out."
+        ) from error
     if run_dir.config.exists():
         owner = read_config(run_dir).get("config_hash")
         if owner != config_hash:
@@ -160,7 +164,9 @@ def claim(run_dir: RunDir, config: Mapping[str, Any], *, config_hash: str) -> No
             )
     elif any(entry.name != ".lock" for entry in root.iterdir()):
         raise RunFolderError(f"{root}: is not empty and holds no experiment; choose an empty or new folder with --out.")
-    write_text_atomically(run_dir.config, yaml.safe_dump({"config_hash": config_hash, **config}, sort_keys=False, allow_unicode=True))
+    write_text_atomically(
+        run_dir.config, yaml.safe_dump({"config_hash": config_hash, **config}, sort_keys=False, allow_unicode=True)
+    )
 
 
 def read_config(run_dir: RunDir) -> dict[str, Any]:
@@ -172,7 +178,9 @@ def read_config(run_dir: RunDir) -> dict[str, Any]:
     try:
         data = yaml.safe_load(run_dir.config.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RecordError(f"{run_dir.root}: no experiment there (config.yaml is missing); give the folder of a run.") from error
+        raise RecordError(
+            f"{run_dir.root}: no experiment there (config.yaml is missing); give the folder of a run."
+        ) from error
     except yaml.YAMLError as error:
         raise RecordError(f"{run_dir.config}: not YAML ({error}).") from error
     if not isinstance(data, dict):

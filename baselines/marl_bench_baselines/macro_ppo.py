@@ -33,7 +33,9 @@ class MacroPpo:
         """Returns generalized advantages over macro actions."""
         ppo, options = self.ppo, self.ppo.method_options()
         return generalized_advantages(
-            macro_rewards(rewards.token_kl_rewards, rewards.scores, segmentation, reduction=options.macro_reward, gamma=ppo.gamma),
+            macro_rewards(
+                rewards.token_kl_rewards, rewards.scores, segmentation, reduction=options.macro_reward, gamma=ppo.gamma
+            ),
             macro_values(rollout.token_values, segmentation, pooling=options.value_pooling),
             segmentation,
             gamma=ppo.gamma,
@@ -55,9 +57,12 @@ class MacroPpo:
         values, old_values = outputs.token_values, minibatch.token_values
         if options.critic_target == "macro":
             values, old_values = (
-                to_tokens(macro_values(each, parts, pooling=options.value_pooling), parts.macro_ids) for each in (values, old_values)
+                to_tokens(macro_values(each, parts, pooling=options.value_pooling), parts.macro_ids)
+                for each in (values, old_values)
             )
-        critic = clipped_value_loss(values, old_values, minibatch.token_returns, weights, clip_range=options.value_clip_range)
+        critic = clipped_value_loss(
+            values, old_values, minibatch.token_returns, weights, clip_range=options.value_clip_range
+        )
         mask = minibatch.tokens.response_mask
         # k3 of new against old: never negative, and 0 on padding, where both log-probs are 0.
         moved = kl_penalty(minibatch.token_log_probs, outputs.token_log_probs.detach(), "k3")

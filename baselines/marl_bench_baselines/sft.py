@@ -13,4 +13,11 @@ class NoTraining:
         return context.sft
 
 
-BASELINE = BaselineSpec(id="sft", version="1", summary="the supervised model that all arms start from", build=NoTraining, kind="trainer", role="start")
+BASELINE = BaselineSpec(
+    id="sft",
+    version="1",
+    summary="the supervised model that all arms start from",
+    build=NoTraining,
+    kind="trainer",
+    role="start",
+)

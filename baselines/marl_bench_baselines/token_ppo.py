@@ -10,4 +10,6 @@ def build(context: PolicyContext) -> MacroPpo:
     return MacroPpo(EveryNTokens(1), context.ppo)
 
 
-BASELINE = BaselineSpec(id="token_ppo", version="1", summary="PPO with every token as an action", build=build, role="token")
+BASELINE = BaselineSpec(
+    id="token_ppo", version="1", summary="PPO with every token as an action", build=build, role="token"
+)

@@ -14,7 +14,9 @@ def build(context: PolicyContext) -> MacroPpo:
     """
     length = context.mean_macro_length
     if length is None:
-        raise ConfigError("token_ppo_matched_lambda: needs the rule it matches, for example token_ppo_matched_lambda:fixed(n=5).")
+        raise ConfigError(
+            "token_ppo_matched_lambda: needs the rule it matches, for example token_ppo_matched_lambda:fixed(n=5)."
+        )
     gae_lambda = context.ppo.gae_lambda ** (1 / length)
     return MacroPpo(EveryNTokens(1), context.ppo.model_copy(update={"gae_lambda": gae_lambda}))
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from marl_bench.config import EvaluationConfig, SamplingConfig
+from marl_bench.config import RunConfig
 from marl_bench.errors import DataError
 from marl_bench.interfaces import Task
 from marl_bench.models.actors import Actors, score_responses
@@ -20,10 +20,8 @@ def evaluate_policy(
     task: Task,
     prompts: Sequence[Prompt],
     *,
-    sampling: SamplingConfig,
-    evaluation: EvaluationConfig,
+    config: RunConfig,
     primary_metric: str,
-    batch_size: int,
     seed: int,
 ) -> EvalResult:
     """Samples one response a prompt and returns all samples with their metrics.
@@ -34,22 +32,32 @@ def evaluate_policy(
     Raises:
         DataError: There are no prompts, or a metric returned another number of values.
     """
-    prompts = prompts[: evaluation.max_prompts]
+    sampling, size = config.sampling, config.ppo.score_batch_size
+    prompts = prompts[: config.evaluation.max_prompts]
     if not prompts:
-        raise DataError("evaluation: the task has no evaluation prompts (data.limit and data.overlong_prompts may have left none).")
-    settings = sampling_settings(sampling, temperature=evaluation.temperature)
+        raise DataError(
+            "evaluation: the task has no evaluation prompts (data.limit and data.overlong_prompts may have left none)."
+        )
+    settings = sampling_settings(sampling, temperature=config.evaluation.temperature)
     sampled = respond(
-        actors.policy, actors.tokenizer, prompts, settings=settings, batch_size=batch_size, seed_parts=(seed, "evaluation")
+        actors.policy,
+        actors.tokenizer,
+        prompts,
+        settings=settings,
+        batch_size=config.ppo.sample_batch_size,
+        seed_parts=(seed, "evaluation"),
     )
     tokens, responses = sampled.samples.tokens, sampled.responses
     reference = in_micro_batches(
-        lambda rows: response_log_probs(actors.reference, rows, temperature=log_prob_temperature(sampling)).token_log_probs,
+        lambda rows: (
+            response_log_probs(actors.reference, rows, temperature=log_prob_temperature(sampling)).token_log_probs
+        ),
         tokens,
-        size=batch_size,
+        size=size,
     )
     kl = torch.where(tokens.response_mask, sampled.samples.token_log_probs - reference, 0).sum(dim=1)
     columns: dict[str, Sequence[float | None]] = {
-        primary_metric: score_responses(task, actors.reward_model, tokens, prompts, responses, batch_size=batch_size)
+        primary_metric: score_responses(task, actors.reward_model, tokens, prompts, responses, batch_size=size)
     }
     directions: dict[str, bool | None] = {primary_metric: True}
     oracle = task.oracle(prompts, responses)
@@ -66,11 +74,17 @@ def evaluate_policy(
     return EvalResult(_samples(prompts, responses, columns), directions)
 
 
-def _samples(prompts: Sequence[Prompt], responses: Sequence[Response], columns: Mapping[str, Sequence[float | None]]) -> list[EvalSample]:
+def _samples(
+    prompts: Sequence[Prompt], responses: Sequence[Response], columns: Mapping[str, Sequence[float | None]]
+) -> list[EvalSample]:
     for name, values in columns.items():
         if len(values) != len(prompts):
-            raise DataError(f"metric '{name}': {len(values)} values for {len(prompts)} responses; it must return one each.")
+            raise DataError(
+                f"metric '{name}': {len(values)} values for {len(prompts)} responses; it must return one each."
+            )
     return [
-        EvalSample(prompt.id, prompt.subset, prompt.text, response, {name: values[row] for name, values in columns.items()})
+        EvalSample(
+            prompt.id, prompt.subset, prompt.text, response, {name: values[row] for name, values in columns.items()}
+        )
         for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
     ]

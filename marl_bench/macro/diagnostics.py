@@ -9,7 +9,13 @@ from marl_bench.macro.segmentation import to_tokens
 
 
 def macro_figures(
-    rollout: Rollout, segmentation: Segmentation, advantages: Advantages, *, gamma: float, gae_lambda: float, lambda_per: str
+    rollout: Rollout,
+    segmentation: Segmentation,
+    advantages: Advantages,
+    *,
+    gamma: float,
+    gae_lambda: float,
+    lambda_per: str,
 ) -> dict[str, float]:
     """Returns macro length, credit share, and how good the advantages and the critic are, over one rollout.
 
@@ -23,7 +29,9 @@ def macro_figures(
     chosen = advantages.macro_advantages[real]
     responses = mask.sum(dim=1)
     exponents = responses - 1 if lambda_per == "macro" else lengths.sum(dim=1) - _last(lengths, responses)
-    credit = gae_lambda ** exponents.clamp(min=0).float() * gamma ** (lengths.sum(dim=1) - _last(lengths, responses)).float()
+    credit = (
+        gae_lambda ** exponents.clamp(min=0).float() * gamma ** (lengths.sum(dim=1) - _last(lengths, responses)).float()
+    )
     token_mask = rollout.tokens.response_mask
     returns = to_tokens(advantages.macro_returns, segmentation.macro_ids)[token_mask]
     errors = returns - rollout.token_values[token_mask]
@@ -39,7 +47,7 @@ def macro_figures(
 
 def macro_length_histogram(segmentation: Segmentation) -> Mapping[str, int]:
     """Returns how many macro actions have each length."""
-    lengths, counts = segmentation.macro_lengths[segmentation.macro_mask].unique(return_counts=True)
+    lengths, counts = torch.unique(segmentation.macro_lengths[segmentation.macro_mask], return_counts=True)
     return {str(length): count for length, count in zip(lengths.tolist(), counts.tolist(), strict=True)}
 
 

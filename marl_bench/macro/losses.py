@@ -11,7 +11,9 @@ RatioLevel = Literal["token", "macro", "macro_geometric"]
 LossAverage = Literal["token", "macro", "sequence"]
 
 
-def loss_weights(segmentation: Segmentation, average: LossAverage, counts: StepCounts, *, dtype: torch.dtype) -> torch.Tensor:
+def loss_weights(
+    segmentation: Segmentation, average: LossAverage, counts: StepCounts, *, dtype: torch.dtype
+) -> torch.Tensor:
     """Returns [B, T], each token's weight in the loss; over all micro-batches of an optimizer step they sum to 1.
 
     `token`: every token weighs the same, so a macro action weighs by its length (released code). `macro`: every macro action weighs the same.

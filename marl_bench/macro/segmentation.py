@@ -49,7 +49,9 @@ def check_partition(segmentation: Segmentation, mask: torch.Tensor) -> None:
     """
     ids = segmentation.macro_ids
     if ids.shape != mask.shape:
-        raise SegmentationError(f"segmentation: macro_ids is {list(ids.shape)}, the response mask is {list(mask.shape)}.")
+        raise SegmentationError(
+            f"segmentation: macro_ids is {list(ids.shape)}, the response mask is {list(mask.shape)}."
+        )
     both_real = mask[:, 1:] & mask[:, :-1]
     steps = ids[:, 1:] - ids[:, :-1]
     problems = {
@@ -61,7 +63,9 @@ def check_partition(segmentation: Segmentation, mask: torch.Tensor) -> None:
     for problem, rows in problems.items():
         if bool(rows.any()):
             row = int(rows.nonzero()[0])
-            raise SegmentationError(f"segmentation, row {row}: {problem}; a rule must partition the response tokens. macro_ids: {ids[row].tolist()}.")
+            raise SegmentationError(
+                f"segmentation, row {row}: {problem}; a rule must partition the response tokens. macro_ids: {ids[row].tolist()}."
+            )
 
 
 def sum_over_macros(token_values: torch.Tensor, macro_ids: torch.Tensor, width: int) -> torch.Tensor:

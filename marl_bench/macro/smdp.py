@@ -14,7 +14,9 @@ from marl_bench.macro.segmentation import positions, sum_over_macros, to_tokens
 ValuePooling = Literal["equal", "last", "first", "position_late", "position_early"]
 
 
-def kl_penalty(token_log_probs: torch.Tensor, token_ref_log_probs: torch.Tensor, estimator: Literal["k1", "k2", "k3"]) -> torch.Tensor:
+def kl_penalty(
+    token_log_probs: torch.Tensor, token_ref_log_probs: torch.Tensor, estimator: Literal["k1", "k2", "k3"]
+) -> torch.Tensor:
     """Returns an estimate of the KL of each token, in nats, of the shape of its arguments.
 
     With d = log p - log p_ref: k1 = d, k2 = d^2 / 2, k3 = exp(-d) - 1 + d. Source: Schulman (2020), Approximating KL divergence.
@@ -53,10 +55,10 @@ def macro_rewards(
         rewards = sum_over_macros(token_kl_rewards, ids, width) / lengths.clamp(min=1)
         discount = torch.ones_like(scores)
     else:
-        weights = gamma ** positions(ids).to(token_kl_rewards.dtype) if gamma != 1 else torch.ones_like(token_kl_rewards)
+        weights = _powers(gamma, positions(ids), dtype=token_kl_rewards.dtype)
         rewards = sum_over_macros(token_kl_rewards * weights, ids, width)
         last_position = lengths.gather(1, _last_macro(segmentation).unsqueeze(1)).squeeze(1) - 1
-        discount = gamma ** last_position.clamp(min=0).to(scores.dtype)
+        discount = _powers(gamma, last_position.clamp(min=0), dtype=scores.dtype)
     # A response without tokens has no last macro action, and its score goes nowhere.
     score_at_last = torch.where(segmentation.macro_mask.any(dim=1), scores * discount, 0)
     return rewards.scatter_add(1, _last_macro(segmentation).unsqueeze(1), score_at_last.unsqueeze(1).to(rewards.dtype))
@@ -115,9 +117,10 @@ def generalized_advantages(
         lambda_per: Whether lambda counts macro actions or tokens.
         end_values: [B], value after the last token; None is 0.
     """
-    lengths = segmentation.macro_lengths.to(values.dtype)
-    discounts = torch.ones_like(values) if gamma == 1 else gamma**lengths
-    decays = discounts * (gae_lambda if lambda_per == "macro" else gae_lambda**lengths)
+    discounts = _powers(gamma, segmentation.macro_lengths, dtype=values.dtype)
+    decays = discounts * (
+        gae_lambda if lambda_per == "macro" else _powers(gae_lambda, segmentation.macro_lengths, dtype=values.dtype)
+    )
     # One loop over columns for the whole batch, on contiguous [M, B] slices.
     reward_at, value_at, mask_at, discount_at, decay_at = (
         tensor.T.contiguous() for tensor in (rewards, values, segmentation.macro_mask, discounts, decays)
@@ -137,11 +140,23 @@ def generalized_advantages(
 
 def whiten(token_advantages: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Returns the advantages with mean 0 and standard deviation 1 over all tokens where `mask` is True; 0 elsewhere."""
-    count = mask.sum()
+    count = mask.sum().clamp(min=1)
     mean = (token_advantages * mask).sum() / count
     centred = (token_advantages - mean) * mask
     deviation = (centred.square().sum() / count).sqrt()
     return centred / (deviation + 1e-8)
+
+
+def _powers(base: float, exponents: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
+    """Returns base^exponents for int64 exponents from 0.
+
+    Looked up in a table, because torch's own power rounds by the place in memory: more padding would change the last bit of a row.
+    """
+    if base == 1:
+        return torch.ones(exponents.shape, dtype=dtype, device=exponents.device)
+    highest = int(exponents.max()) if exponents.numel() else 0
+    table = torch.tensor([base**exponent for exponent in range(highest + 1)], dtype=dtype, device=exponents.device)
+    return table[exponents]
 
 
 def _last_macro(segmentation: Segmentation) -> torch.Tensor:

@@ -44,5 +44,9 @@ class EveryNTokens:
 
 
 TOKEN = TerminationSpec("token", "1", "every token is a macro action", lambda _: EveryNTokens(1), NoOptions)
-FIXED = TerminationSpec("fixed", "1", "every n tokens; the rest is the last macro action", lambda p: EveryNTokens(p.n), FixedParameters)
-WHOLE = TerminationSpec("whole", "1", "the whole response is one macro action", lambda _: EveryNTokens(math.inf), NoOptions)
+FIXED = TerminationSpec(
+    "fixed", "1", "every n tokens; the rest is the last macro action", lambda p: EveryNTokens(p.n), FixedParameters
+)
+WHOLE = TerminationSpec(
+    "whole", "1", "the whole response is one macro action", lambda _: EveryNTokens(math.inf), NoOptions
+)

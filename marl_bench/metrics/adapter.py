@@ -27,7 +27,8 @@ class EvaluateMetric:
         values: dict[str, list[float | None]] = {name: [None] * len(prompts) for name in self.names}
         if scored:
             results = self.make().compute(
-                predictions=[responses[row].text for row in scored], references=[prompts[row].reference for row in scored]
+                predictions=[responses[row].text for row in scored],
+                references=[prompts[row].reference for row in scored],
             )
             for name in self.names:
                 for row, value in zip(scored, results[name], strict=True):

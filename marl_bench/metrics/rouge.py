@@ -40,7 +40,10 @@ def _make() -> Any:
 
         def _compute(self, predictions: list[str], references: list[str]) -> dict[str, list[float]]:
             scorer = rouge_scorer.RougeScorer(list(NAMES), tokenizer=UnicodeTokenizer())
-            scores = [scorer.score(reference, prediction) for reference, prediction in zip(references, predictions, strict=True)]
+            scores = [
+                scorer.score(reference, prediction)
+                for reference, prediction in zip(references, predictions, strict=True)
+            ]
             return {name: [score[name].fmeasure for score in scores] for name in NAMES}
 
     return _Rouge(keep_in_memory=True)

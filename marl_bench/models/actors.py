@@ -35,7 +35,9 @@ class Actors:
     reward_model: TokenValues | None
 
 
-def load_actors(*, policy: Path, sft: Path, reward_model: Path | None, dtype: str, critic: bool, device: torch.device) -> Actors:
+def load_actors(
+    *, policy: Path, sft: Path, reward_model: Path | None, dtype: str, critic: bool, device: torch.device
+) -> Actors:
     """Loads the policy, the reference from the SFT folder, critic and reward model from the reward model's.
 
     Without a reward model the critic starts from the SFT trunk with a zero head.
@@ -78,8 +80,12 @@ def score_responses(
     else:
         scores = list(task.score(prompts, responses))
     if len(scores) != len(responses):
-        raise TrainingError(f"task reward: {len(scores)} scores for {len(responses)} responses; it must return one each.")
+        raise TrainingError(
+            f"task reward: {len(scores)} scores for {len(responses)} responses; it must return one each."
+        )
     for prompt, score in zip(prompts, scores, strict=True):
         if score is not None and not math.isfinite(score):
-            raise TrainingError(f"score of the response to prompt '{prompt.id}' is {score}; it must be finite, or None where there is none.")
+            raise TrainingError(
+                f"score of the response to prompt '{prompt.id}' is {score}; it must be finite, or None where there is none."
+            )
     return scores

@@ -13,6 +13,10 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is 
         """Makes an empty layer; buffers are allocated by the first update."""
         super().__init__()
         self.capacity = capacity
+        self.keys: torch.Tensor
+        self.values: torch.Tensor
+        self.key_buffer: torch.Tensor
+        self.value_buffer: torch.Tensor
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Allocates the buffers."""
@@ -20,7 +24,9 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is 
         self._allocate(key_states, value_states)
         self.is_initialized = True
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Writes new positions and returns all in use."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)

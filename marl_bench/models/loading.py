@@ -23,7 +23,9 @@ def model_folder(path: str) -> str:
     folder = Path(path).expanduser()
     looks_local = folder.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
     if looks_local and not (folder / "config.json").is_file():
-        raise ModelError(f"model '{path}': no from_pretrained folder there (config.json is missing); give such a folder, a hub id, or tiny.")
+        raise ModelError(
+            f"model '{path}': no from_pretrained folder there (config.json is missing); give such a folder, a hub id, or tiny."
+        )
     return str(folder) if looks_local else path
 
 
@@ -41,9 +43,13 @@ def load_tokenizer(path: str) -> Any:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"model '{path}': its tokenizer cannot be loaded ({_first_line(error)}).") from error
     if tokenizer.eos_token_id is None:
-        raise ModelError(f"model '{path}': its tokenizer has no EOS token; responses could not end. Set eos_token in tokenizer_config.json.")
+        raise ModelError(
+            f"model '{path}': its tokenizer has no EOS token; responses could not end. Set eos_token in tokenizer_config.json."
+        )
     if tokenizer.pad_token_id is None:
-        raise ModelError(f"model '{path}': its tokenizer has no pad token; set pad_token to an unused token that is not EOS in tokenizer_config.json.")
+        raise ModelError(
+            f"model '{path}': its tokenizer has no pad token; set pad_token to an unused token that is not EOS in tokenizer_config.json."
+        )
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
         raise ModelError(
             f"model '{path}': pad token equals EOS ('{tokenizer.eos_token}'), so an ending could not be told from padding; "
@@ -74,7 +80,9 @@ def load_reward_model(path: str, *, dtype: str, pad_token_id: int) -> Any:
     # A head missing from the weights is drawn from torch's global generator, so it is set below instead.
     model = _load(AutoModelForSequenceClassification, path, dtype=dtype, num_labels=1)
     if not hasattr(model, "score") or model.base_model is model:
-        raise ModelError(f"model '{path}': {type(model).__name__} has no `score` head over a trunk; use a decoder with sequence classification.")
+        raise ModelError(
+            f"model '{path}': {type(model).__name__} has no `score` head over a trunk; use a decoder with sequence classification."
+        )
     if model.config.architectures and not any("SequenceClassification" in name for name in model.config.architectures):
         torch.nn.init.zeros_(model.score.weight)
     model.config.pad_token_id = pad_token_id

@@ -3,17 +3,16 @@
     PYTHONPATH=tasks python -m marl_bench_tasks.tldr.texts > texts.jsonl
     python -m marl_bench.models.pretrain_tiny --texts texts.jsonl --out marl_bench/models/tiny_base
 
-`texts.jsonl` holds one JSON string a line; any task may contribute lines. The token that follows an end token inside a text
-is a verdict on what stood before, and weighs more: so the state at an end token tells about the whole text, where reward
-models read it. Training begins with drills, random token strings
-that repeat: from them a two-layer model learns within minutes to copy out of its context, which it does not learn from the
-texts alone. Then drills and language modelling alternate. One core, seeded.
+`texts.jsonl` holds one JSON string a line; any task may contribute lines. Training begins with drills, random token
+strings that repeat: from them a two-layer model learns within minutes to copy out of its context, which it does not
+learn from the texts alone. Then drills and language modelling alternate. One core, seeded.
 """
 
 import argparse
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,10 +31,10 @@ class PretrainConfig:
     Attributes:
         drill_steps: optimizer steps on drills alone.
         mixed_steps: optimizer steps on texts, every fourth on drills again.
-        batch_size: sequences a step.
+        drill_batch_size: drills a step.
+        text_batch_size: texts a step.
         drill_tokens: length of a drill in tokens.
         text_tokens: tokens after which a text is cut.
-        verdict_weight: weight of the mean loss of verdicts against the mean loss of all tokens.
         warmup_steps: steps over which the learning rate rises.
     """
 
@@ -45,12 +44,12 @@ class PretrainConfig:
     layers: int = 2
     heads: int = 4
     max_positions: int = 2048
-    drill_steps: int = 260
-    mixed_steps: int = 640
-    batch_size: int = 24
-    drill_tokens: int = 160
+    drill_steps: int = 300
+    mixed_steps: int = 900
+    drill_batch_size: int = 32
+    text_batch_size: int = 24
+    drill_tokens: int = 128
     text_tokens: int = 256
-    verdict_weight: float = 0.5
     learning_rate: float = 3e-3
     warmup_steps: int = 30
     seed: int = 0
@@ -106,8 +105,8 @@ def drill_batch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns token ids and labels [rows, sequence_tokens] of random strings that repeat.
 
-    Only repeated tokens have labels (others are -100), because the first time they cannot be known. Lengths differ from row
-    to row, so that the distance says nothing.
+    Only repeated tokens have labels (others are -100), because the first time they cannot be known. Lengths differ from
+    row to row, so that the distance says nothing.
     """
     ids = torch.empty(rows, sequence_tokens, dtype=torch.long)
     labels = torch.full_like(ids, -100)
@@ -129,26 +128,8 @@ def encode_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, te
         max_length=text_tokens,
         return_tensors="pt",
     )
-    return encoded["input_ids"]
-
-
-def loss_of(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor, *, verdict_weight: float) -> torch.Tensor:
-    """Returns the next-token loss plus the weighted loss of what follows an end token.
-
-    Args:
-        model: the model in training.
-        ids: [B, T].
-        labels: [B, T], -100 where a token is not to be predicted.
-        verdict_weight: see `PretrainConfig`.
-    """
-    logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
-    targets = labels[:, 1:].flatten()
-    losses = torch.nn.functional.cross_entropy(logits, targets, ignore_index=-100, reduction="none")
-    loss = losses.sum() / (targets != -100).sum()
-    verdicts = (ids[:, :-1].flatten() == model.config.eos_token_id) & (targets != -100)
-    if verdicts.any():
-        loss = loss + verdict_weight * losses[verdicts].mean()
-    return loss
+    ids: torch.Tensor = encoded["input_ids"]
+    return ids
 
 
 def pretrain(model: LlamaForCausalLM, texts: torch.Tensor, config: PretrainConfig) -> None:
@@ -169,19 +150,19 @@ def pretrain(model: LlamaForCausalLM, texts: torch.Tensor, config: PretrainConfi
     for step in range(steps):
         if step < config.drill_steps or step % 4 == 0:
             ids, labels = drill_batch(
-                generator, rows=config.batch_size, sequence_tokens=config.drill_tokens, token_ids=drillable
+                generator, rows=config.drill_batch_size, sequence_tokens=config.drill_tokens, token_ids=drillable
             )
         else:
-            ids = texts[torch.randint(len(texts), (config.batch_size,), generator=generator)]
+            ids = texts[torch.randint(len(texts), (config.text_batch_size,), generator=generator)]
             labels = ids.masked_fill(ids == model.config.pad_token_id, -100)
-        loss = loss_of(model, ids, labels, verdict_weight=config.verdict_weight)
+        loss = model(input_ids=ids, labels=labels).loss
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if step % 50 == 49 or step == steps - 1:
-            print(f"step {step + 1} of {steps}, loss {loss.item():.3f}", flush=True)
+        if step % 50 == 49:
+            sys.stderr.write(f"step {step + 1} of {steps}, loss {loss.item():.3f}\n")
 
 
 def main() -> None:

@@ -24,7 +24,9 @@ class FittedPrompts:
     dropped: int
 
 
-def fit_prompts(prompts: Sequence[Prompt], tokenizer: Any, *, max_prompt_tokens: int, overlong: Literal["cut", "drop"]) -> FittedPrompts:
+def fit_prompts(
+    prompts: Sequence[Prompt], tokenizer: Any, *, max_prompt_tokens: int, overlong: Literal["cut", "drop"]
+) -> FittedPrompts:
     """Cuts or drops prompts of more than `max_prompt_tokens` tokens.
 
     A cut shortens the prompt's `cuttable` span from its end, at a word where possible, so that what stands around it (`TL;DR:`) stays; a

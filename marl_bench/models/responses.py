@@ -46,7 +46,13 @@ def log_prob_temperature(sampling: SamplingConfig) -> float:
 
 
 def respond(
-    policy: Any, tokenizer: Any, prompts: Sequence[Prompt], *, settings: SamplingSettings, batch_size: int, seed_parts: tuple[int | str, ...]
+    policy: Any,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    *,
+    settings: SamplingSettings,
+    batch_size: int,
+    seed_parts: tuple[int | str, ...],
 ) -> SampledResponses:
     """Samples one response a prompt, `batch_size` rows at once.
 

@@ -15,6 +15,8 @@ import torch
 from marl_bench.batches import Tokens
 from marl_bench.models.cache import make_cache
 
+_SHARE_TO_KEEP = 0.75
+
 
 @dataclasses.dataclass(frozen=True)
 class SamplingSettings:
@@ -58,7 +60,14 @@ def row_seed(*parts: int | str) -> int:
 
 @torch.no_grad()
 def sample_responses(
-    policy: Any, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor, row_seeds: Sequence[int], *, settings: SamplingSettings, eos_id: int, pad_id: int
+    policy: Any,
+    prompt_ids: torch.Tensor,
+    prompt_mask: torch.Tensor,
+    row_seeds: Sequence[int],
+    *,
+    settings: SamplingSettings,
+    eos_id: int,
+    pad_id: int,
 ) -> Samples:
     """Samples one response a row, until EOS or the limit.
 
@@ -76,31 +85,40 @@ def sample_responses(
     ids = torch.full((batch, limit), pad_id, dtype=torch.long, device=device)
     log_probs = torch.zeros(batch, limit, device=device)
     entropies = torch.zeros(batch, limit, device=device)
-    finished = torch.zeros(batch, dtype=torch.bool, device=device)
     lengths = torch.zeros(batch, dtype=torch.long, device=device)
+    finished = torch.zeros(batch, dtype=torch.bool, device=device)
 
-    rows = torch.arange(batch, device=device)  # the rows still being sampled
+    rows = torch.arange(batch, device=device)  # the rows still in the forward pass
     cache = make_cache(policy.config, capacity=prompt_ids.shape[1] + limit)
-    mask = torch.zeros(batch, prompt_ids.shape[1] + limit, dtype=torch.long, device=device)
+    mask = torch.ones(batch, prompt_ids.shape[1] + limit, dtype=torch.long, device=device)
     mask[:, : prompt_ids.shape[1]] = prompt_mask
     inputs, positions = prompt_ids, (prompt_mask.long().cumsum(dim=1) - 1).clamp(min=0)
     for step in range(limit):
         width = prompt_ids.shape[1] + step
         logits = policy(
-            input_ids=inputs, attention_mask=mask[:, :width], position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+            input_ids=inputs,
+            attention_mask=mask[:, :width],
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
         ).logits[:, -1]
         token, log_prob, entropy = _draw(logits.float(), uniforms[rows, step], settings)
-        ids[rows, step], log_probs[rows, step], entropies[rows, step] = token, log_prob, entropy
-        lengths[rows] = step + 1
-        ended = token == eos_id
-        finished[rows[ended]] = True
-        going = ~ended
-        if not bool(going.any()):
-            break
-        mask[:, width] = 1
+        going = ~finished[rows]
+        written = rows[going]
+        ids[written, step], log_probs[written, step], entropies[written, step] = (
+            token[going],
+            log_prob[going],
+            entropy[going],
+        )
+        lengths[written] = step + 1
+        finished[written] = token[going] == eos_id
         inputs, positions = token.unsqueeze(1), positions[:, -1:] + 1
-        if bool(ended.any()):
-            keep = going.nonzero().squeeze(1)
+        keep = (~finished[rows]).nonzero().squeeze(1)
+        if not len(keep):
+            break
+        # Taking rows out copies the cache, so a few finished rows are carried along until a quarter has ended.
+        if len(keep) <= _SHARE_TO_KEEP * len(rows):
             rows, mask, inputs, positions = rows[keep], mask[keep], inputs[keep], positions[keep]
             cache.batch_select_indices(keep)
 
@@ -115,7 +133,9 @@ def _uniforms(row_seeds: Sequence[int], count: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(draws)) if draws else torch.zeros(0, count, dtype=torch.float64)
 
 
-def _draw(logits: torch.Tensor, uniforms: torch.Tensor, settings: SamplingSettings) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _draw(
+    logits: torch.Tensor, uniforms: torch.Tensor, settings: SamplingSettings
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Returns token [B], log-prob [B] and entropy [B] from [B, V] logits."""
     log_probs = torch.log_softmax(logits / settings.log_prob_temperature, dim=-1)
     entropy = -(log_probs.exp() * log_probs).sum(dim=-1)
@@ -126,7 +146,9 @@ def _draw(logits: torch.Tensor, uniforms: torch.Tensor, settings: SamplingSettin
     return token, log_probs.gather(1, token.unsqueeze(1)).squeeze(1), entropy
 
 
-def _inverse_distribution(probabilities: torch.Tensor, uniforms: torch.Tensor, settings: SamplingSettings) -> torch.Tensor:
+def _inverse_distribution(
+    probabilities: torch.Tensor, uniforms: torch.Tensor, settings: SamplingSettings
+) -> torch.Tensor:
     # float64: in float32 the cumulative sum over a vocabulary of 256,000 would lose the rare tokens.
     order = None
     probabilities = probabilities.double()

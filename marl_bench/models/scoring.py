@@ -31,7 +31,7 @@ class TokenValues(nn.Module):
             ahead: True gives the value of the state before each token (critic), False that of the text up to and with it (reward model).
         """
         hidden = self.classifier.base_model(**model_inputs(tokens, drop_last=ahead), use_cache=False).last_hidden_state
-        values = self.classifier.score(hidden[:, -tokens.response_width :]).squeeze(-1).float()
+        values: torch.Tensor = self.classifier.score(hidden[:, -tokens.response_width :]).squeeze(-1).float()
         return values + float(getattr(self.classifier.config, SCORE_OFFSET, 0.0))
 
 
@@ -54,11 +54,15 @@ class LogProbs:
 
 def response_log_probs(policy: Any, tokens: Tokens, *, temperature: float, entropies: bool = False) -> LogProbs:
     """Returns the log-probs of the response tokens under the policy at a temperature, with the policy's gradients."""
-    logits = policy(**model_inputs(tokens, drop_last=True), use_cache=False, logits_to_keep=tokens.response_width).logits
+    logits = policy(
+        **model_inputs(tokens, drop_last=True), use_cache=False, logits_to_keep=tokens.response_width
+    ).logits
     return log_probs_of_logits(logits, tokens, temperature=temperature, entropies=entropies)
 
 
-def log_probs_of_logits(logits: torch.Tensor, tokens: Tokens, *, temperature: float, entropies: bool = False) -> LogProbs:
+def log_probs_of_logits(
+    logits: torch.Tensor, tokens: Tokens, *, temperature: float, entropies: bool = False
+) -> LogProbs:
     """Returns log-probs (and entropies in nats) from [B, T, V] logits, accumulated in float32."""
     scaled = logits.float() / temperature if temperature != 1 else logits.float()
     chosen = scaled.gather(-1, tokens.response_ids.unsqueeze(-1)).squeeze(-1)
@@ -73,7 +77,7 @@ def log_probs_of_logits(logits: torch.Tensor, tokens: Tokens, *, temperature: fl
 
 def last_token_scores(model: TokenValues, tokens: Tokens) -> torch.Tensor:
     """Returns [B] float32, the score at each response's last token."""
-    values = model(tokens, ahead=False)
+    values: torch.Tensor = model(tokens, ahead=False)
     last = (tokens.response_mask.sum(dim=1, keepdim=True) - 1).clamp(min=0)
     return values.gather(1, last).squeeze(1)
 
@@ -81,7 +85,7 @@ def last_token_scores(model: TokenValues, tokens: Tokens) -> torch.Tensor:
 def micro_batches(tokens: Tokens, *, size: int) -> Iterator[tuple[torch.Tensor, Tokens]]:
     """Yields (row indices, rows) of at most `size` rows of similar length, with the columns that are padding in all of them cut off."""
     lengths = tokens.response_mask.sum(dim=1) * (tokens.prompt_width + 1) + tokens.prompt_mask.sum(dim=1)
-    for index in lengths.argsort(stable=True).split(size):
+    for index in torch.split(lengths.argsort(stable=True), size):
         yield index, trimmed(tokens.rows(index))
 
 

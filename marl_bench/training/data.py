@@ -52,7 +52,12 @@ def prepare_data(task: Task, config: RunConfig, tokenizer: Any) -> PreparedData:
         prompts = [item if isinstance(item, Prompt) else item.prompt for item in limited]
         # Positions stand in for ids, because a prompt may stand in several pairs.
         numbered = [dataclasses.replace(prompt, id=str(number)) for number, prompt in enumerate(prompts)]
-        fit = fit_prompts(numbered, tokenizer, max_prompt_tokens=config.sampling.max_prompt_tokens, overlong=config.data.overlong_prompts)
+        fit = fit_prompts(
+            numbered,
+            tokenizer,
+            max_prompt_tokens=config.sampling.max_prompt_tokens,
+            overlong=config.data.overlong_prompts,
+        )
         counts[f"{part}_prompts_cut"], counts[f"{part}_prompts_dropped"] = fit.cut, fit.dropped
         kept = []
         for short in fit.prompts:
@@ -73,7 +78,9 @@ def prepare_data(task: Task, config: RunConfig, tokenizer: Any) -> PreparedData:
     )
     for part, items in (("SFT", data.sft), ("RL", data.rl_prompts), ("evaluation", data.eval_prompts)):
         if not items:
-            raise DataError(f"data '{config.data.source}': no {part} item is left; raise sampling.max_prompt_tokens or set data.overlong_prompts=cut.")
+            raise DataError(
+                f"data '{config.data.source}': no {part} item is left; raise sampling.max_prompt_tokens or set data.overlong_prompts=cut."
+            )
     return PreparedData(data, _digest(data))
 
 

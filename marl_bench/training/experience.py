@@ -20,7 +20,9 @@ class PreparedExperience:
     advantages: Advantages
 
 
-def token_rewards(rollout: Rollout, scores: torch.Tensor, *, ppo: PpoConfig, kl_coef: float, score_std: float) -> TokenRewards:
+def token_rewards(
+    rollout: Rollout, scores: torch.Tensor, *, ppo: PpoConfig, kl_coef: float, score_std: float
+) -> TokenRewards:
     """Returns the KL penalty of every token, and the scores as training uses them.
 
     Args:
@@ -39,7 +41,9 @@ def token_rewards(rollout: Rollout, scores: torch.Tensor, *, ppo: PpoConfig, kl_
     return TokenRewards(-coefficient * penalty, shaped)
 
 
-def prepare_experience(baseline: PolicyBaseline, rollout: Rollout, rewards: TokenRewards, *, ppo: PpoConfig) -> PreparedExperience:
+def prepare_experience(
+    baseline: PolicyBaseline, rollout: Rollout, rewards: TokenRewards, *, ppo: PpoConfig
+) -> PreparedExperience:
     """Segments the rollout and lays the advantages of the macro actions on their tokens.
 
     Raises:

@@ -57,7 +57,9 @@ class Budget:
     tokens_sampled: int
 
 
-def train_ppo(run: PpoRun, actors: Actors, task: Task, baseline: PolicyBaseline, prompts: Sequence[Prompt], progress: Progress) -> Budget:
+def train_ppo(
+    run: PpoRun, actors: Actors, task: Task, baseline: PolicyBaseline, prompts: Sequence[Prompt], progress: Progress
+) -> Budget:
     """Trains `actors.policy` (and critic) in place, writing one line an update to the cell's folder.
 
     Raises:
@@ -75,7 +77,13 @@ def train_ppo(run: PpoRun, actors: Actors, task: Task, baseline: PolicyBaseline,
         where = f"arm '{run.arm}', seed {run.seed}, update {number}"
         began = time.perf_counter()
         scored = roll_out(
-            actors, task, batches.batch(number - 1), sampling=run.sampling, ppo=ppo, needs=baseline.needs, seed_parts=(run.seed, "train", number)
+            actors,
+            task,
+            batches.batch(number - 1),
+            sampling=run.sampling,
+            ppo=ppo,
+            needs=baseline.needs,
+            seed_parts=(run.seed, "train", number),
         )
         _check_rollout(scored, where)
         rewards = token_rewards(scored.rollout, scored.scores, ppo=ppo, kl_coef=kl_coef, score_std=run.score_std)
@@ -103,7 +111,10 @@ def train_ppo(run: PpoRun, actors: Actors, task: Task, baseline: PolicyBaseline,
             **figures,
         }
         append_jsonl(run.folder / CURVE, line)
-        append_jsonl(run.folder / TIMINGS, {"update": number, "rollout_seconds": rolled_out - began, "update_seconds": ended - rolled_out})
+        append_jsonl(
+            run.folder / TIMINGS,
+            {"update": number, "rollout_seconds": rolled_out - began, "update_seconds": ended - rolled_out},
+        )
         kl_coef = next_kl_coef(kl_coef, kl=figures["kl"], responses=len(scored.responses), ppo=ppo)
         report_step(progress, "ppo", number, updates, score=figures["score"], kl=figures["kl"])
     return Budget(updates, responses, tokens)
@@ -124,14 +135,19 @@ class PromptOrder:
             ConfigError: There is none.
         """
         if not prompts:
-            raise ConfigError("PPO: the task has no RL prompts (data.limit and data.overlong_prompts may have left none).")
+            raise ConfigError(
+                "PPO: the task has no RL prompts (data.limit and data.overlong_prompts may have left none)."
+            )
         self._prompts, self._batch_size, self._seed = prompts, batch_size, seed
 
     def batch(self, number: int) -> list[Prompt]:
         """Returns the prompts of one update, counted from 0."""
         positions = range(number * self._batch_size, (number + 1) * self._batch_size)
         orders = {epoch: self._order(epoch) for epoch in {position // len(self._prompts) for position in positions}}
-        return [self._prompts[orders[position // len(self._prompts)][position % len(self._prompts)]] for position in positions]
+        return [
+            self._prompts[orders[position // len(self._prompts)][position % len(self._prompts)]]
+            for position in positions
+        ]
 
     def _order(self, epoch: int) -> np.ndarray[Any, Any]:
         return np.random.default_rng([self._seed, epoch]).permutation(len(self._prompts))
@@ -139,14 +155,18 @@ class PromptOrder:
 
 def _check_rollout(scored: ScoredRollout, where: str) -> None:
     if not scored.responses:
-        raise TrainingError(f"{where}: none of the {scored.unscored} responses has a score; the task's reward returned None for all.")
+        raise TrainingError(
+            f"{where}: none of the {scored.unscored} responses has a score; the task's reward returned None for all."
+        )
     rollout = scored.rollout
     for name in ("token_log_probs", "token_ref_log_probs", "token_values"):
         if not bool(torch.isfinite(getattr(rollout, name)).all()):
             raise TrainingError(f"{where}: {name} of the rollout are not finite; the last finished update is kept.")
 
 
-def _figures(scored: ScoredRollout, prepared: PreparedExperience, stats: UpdateStats, task: Task, ppo: PpoConfig) -> dict[str, Any]:
+def _figures(
+    scored: ScoredRollout, prepared: PreparedExperience, stats: UpdateStats, task: Task, ppo: PpoConfig
+) -> dict[str, Any]:
     rollout = scored.rollout
     mask = rollout.tokens.response_mask
     entropies = rollout.token_entropies
@@ -181,5 +201,7 @@ def _figures(scored: ScoredRollout, prepared: PreparedExperience, stats: UpdateS
 def _finite(figures: Mapping[str, Any]) -> dict[str, Any]:
     bad = [name for name, value in figures.items() if isinstance(value, float) and not math.isfinite(value)]
     if bad:
-        raise TrainingError(f"figures of the update are not finite: {', '.join(bad)}; the last finished update is kept.")
+        raise TrainingError(
+            f"figures of the update are not finite: {', '.join(bad)}; the last finished update is kept."
+        )
     return dict(figures)

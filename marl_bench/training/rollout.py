@@ -11,11 +11,12 @@ from marl_bench.config import PpoConfig, SamplingConfig
 from marl_bench.errors import ConfigError
 from marl_bench.interfaces import Task
 from marl_bench.models.actors import Actors, score_responses
+from marl_bench.models.offsets import response_offsets
 from marl_bench.models.responses import log_prob_temperature, respond, sampling_settings
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import Prompt, Response
 
-GATHERED = frozenset({"critic", "logprobs", "ref_logprobs", "values", "entropies", "text", "end_values"})
+GATHERED = frozenset({"critic", "logprobs", "ref_logprobs", "values", "entropies", "text", "offsets", "end_values"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,9 @@ def check_needs(needs: frozenset[str], *, arm: str) -> None:
     """
     unknown = sorted(needs - GATHERED)
     if unknown:
-        raise ConfigError(f"arm '{arm}': needs {', '.join(unknown)}, which the trainer does not gather; it gathers {', '.join(sorted(GATHERED))}.")
+        raise ConfigError(
+            f"arm '{arm}': needs {', '.join(unknown)}, which the trainer does not gather; it gathers {', '.join(sorted(GATHERED))}."
+        )
 
 
 def roll_out(
@@ -70,9 +73,18 @@ def roll_out(
         seed_parts: What row seeds are made of beside prompt id and sample index.
     """
     settings = sampling_settings(sampling)
-    sampled = respond(actors.policy, actors.tokenizer, prompts, settings=settings, batch_size=ppo.score_batch_size, seed_parts=seed_parts)
+    sampled = respond(
+        actors.policy,
+        actors.tokenizer,
+        prompts,
+        settings=settings,
+        batch_size=ppo.sample_batch_size,
+        seed_parts=seed_parts,
+    )
     samples, responses = sampled.samples, sampled.responses
-    scores = score_responses(task, actors.reward_model, samples.tokens, prompts, responses, batch_size=ppo.score_batch_size)
+    scores = score_responses(
+        task, actors.reward_model, samples.tokens, prompts, responses, batch_size=ppo.score_batch_size
+    )
     kept = [row for row, score in enumerate(scores) if score is not None]
     index = torch.tensor(kept, dtype=torch.long, device=samples.tokens.response_ids.device)
     tokens = samples.tokens.rows(index)
@@ -81,25 +93,33 @@ def roll_out(
     if ppo.old_logprobs == "recomputed":
         log_probs = _log_probs(actors.policy, tokens, temperature=temperature, size=ppo.score_batch_size)
     values, end_values = _values(actors, tokens, needs, size=ppo.score_batch_size)
+    texts = [responses[row].text for row in kept]
     rollout = Rollout(
         tokens=tokens,
         token_log_probs=log_probs,
         token_ref_log_probs=_log_probs(actors.reference, tokens, temperature=temperature, size=ppo.score_batch_size),
         token_values=values,
         row_seeds=[sampled.row_seeds[row] for row in kept],
-        texts=[responses[row].text for row in kept],
+        texts=texts,
         token_entropies=samples.token_entropies[index],
+        token_offsets=response_offsets(tokens, texts, actors.tokenizer) if "offsets" in needs else None,
         end_values=end_values,
     )
     kept_scores = torch.tensor([scores[row] for row in kept], dtype=torch.float32, device=index.device)
-    return ScoredRollout(rollout, [prompts[row] for row in kept], [responses[row] for row in kept], kept_scores, len(prompts) - len(kept))
+    return ScoredRollout(
+        rollout, [prompts[row] for row in kept], [responses[row] for row in kept], kept_scores, len(prompts) - len(kept)
+    )
 
 
 def _log_probs(model: Any, tokens: Tokens, *, temperature: float, size: int) -> torch.Tensor:
-    return in_micro_batches(lambda rows: response_log_probs(model, rows, temperature=temperature).token_log_probs, tokens, size=size)
+    return in_micro_batches(
+        lambda rows: response_log_probs(model, rows, temperature=temperature).token_log_probs, tokens, size=size
+    )
 
 
-def _values(actors: Actors, tokens: Tokens, needs: frozenset[str], *, size: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _values(
+    actors: Actors, tokens: Tokens, needs: frozenset[str], *, size: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     critic = actors.critic
     if critic is None:
         return torch.zeros(tokens.response_mask.shape, device=tokens.response_ids.device), None

@@ -14,7 +14,13 @@ from marl_bench.batches import Tokens
 from marl_bench.config import RunConfig
 from marl_bench.errors import DataError, TrainingError
 from marl_bench.interfaces import TaskSpec
-from marl_bench.models.loading import SCORE_OFFSET, check_same_vocabulary, load_policy, load_reward_model, load_tokenizer
+from marl_bench.models.loading import (
+    SCORE_OFFSET,
+    check_same_vocabulary,
+    load_policy,
+    load_reward_model,
+    load_tokenizer,
+)
 from marl_bench.models.prompts import encode_prompts, encode_response
 from marl_bench.models.responses import respond, sampling_settings
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
@@ -34,11 +40,13 @@ class Stage:
     Attributes:
         folder: `from_pretrained` folder of the model.
         digest: Digest of its files.
+        data_digest: Digest of the data it was trained or measured on.
         figures: What the report shows of it.
     """
 
     folder: Path
     digest: str
+    data_digest: str
     figures: Mapping[str, Any]
 
 
@@ -64,21 +72,40 @@ def finished_stages(run_dir: RunDir, config: RunConfig, spec: TaskSpec) -> Share
     return SharedStages(sft, reward_model) if sft and reward_model else None
 
 
-def run_shared_stages(run_dir: RunDir, config: RunConfig, spec: TaskSpec, prepared: PreparedData, progress: Progress) -> SharedStages:
+def run_shared_stages(
+    run_dir: RunDir, config: RunConfig, spec: TaskSpec, prepared: PreparedData, progress: Progress
+) -> SharedStages:
     """Trains what is not there yet; a given model skips its stage and is only measured.
 
     Raises:
         DataError: The data have no pairs for the reward model.
         TrainingError: A loss is not finite.
     """
-    data, device = prepared.data, _device()
-    sft = _finished(run_dir.shared("sft"), config.sft.path) or _sft_stage(run_dir.shared("sft"), config, data, progress)
+    sft = _finished(run_dir.shared("sft"), config.sft.path) or _sft_stage(
+        run_dir.shared("sft"), config, prepared, progress
+    )
     if spec.reward_kind == "rule":
         return SharedStages(sft, None)
     reward_model = _finished(run_dir.shared("reward_model"), config.reward_model.path)
     if reward_model is None:
-        reward_model = _reward_model_stage(run_dir.shared("reward_model"), config, data, sft, progress, device)
-    return SharedStages(sft, reward_model)
+        reward_model = _reward_model_stage(run_dir.shared("reward_model"), config, prepared, sft, progress)
+    stages = SharedStages(sft, reward_model)
+    check_same_data(stages, prepared)
+    return stages
+
+
+def check_same_data(stages: SharedStages, prepared: PreparedData) -> None:
+    """Checks that the shared stages saw the data that the cells are about to use.
+
+    Raises:
+        DataError: The data have changed in between.
+    """
+    for stage in filter(None, (stages.sft, stages.reward_model)):
+        if stage.data_digest != prepared.digest:
+            raise DataError(
+                f"{stage.folder.name}: was made with other data (digest {stage.data_digest[:12]}) than there are now ({prepared.digest[:12]}); "
+                "the data changed under the experiment. Put them back, or start anew with another --out."
+            )
 
 
 def _finished(folder: Path, given: str | None) -> Stage | None:
@@ -86,22 +113,22 @@ def _finished(folder: Path, given: str | None) -> Stage | None:
     if not path.exists():
         return None
     stage = json.loads(path.read_text(encoding="utf-8"))
-    return Stage(Path(given).expanduser() if given else folder, stage["digest"], stage["figures"])
+    return Stage(Path(given).expanduser() if given else folder, stage["digest"], stage["data_digest"], stage["figures"])
 
 
-def _sft_stage(folder: Path, config: RunConfig, data: TaskData, progress: Progress) -> Stage:
+def _sft_stage(folder: Path, config: RunConfig, prepared: PreparedData, progress: Progress) -> Stage:
     began = time.perf_counter()
     if config.sft.path is not None:
         model_path = Path(config.sft.path).expanduser()
         load_tokenizer(str(model_path))  # a folder without a usable tokenizer fails here, before any cell
-        stage = Stage(model_path, digest_of_folder(model_path), {"trained": False})
+        stage = Stage(model_path, digest_of_folder(model_path), prepared.digest, {"trained": False})
     else:
         tokenizer = load_tokenizer(config.model.path)
         model = load_policy(config.model.path, dtype=config.model.dtype)
         figures = train_sft(
             model,
             tokenizer,
-            data.sft,
+            prepared.data.sft,
             settings=config.sft,
             max_response_tokens=config.sampling.max_response_tokens,
             seed=config.data.seed,
@@ -109,12 +136,20 @@ def _sft_stage(folder: Path, config: RunConfig, data: TaskData, progress: Progre
         )
         with folder_written_atomically(folder) as temporary:
             _save(model, tokenizer, temporary)
-        stage = Stage(folder, digest_of_folder(folder), {"trained": True, "pairs": len(data.sft), **figures})
+        stage = Stage(
+            folder,
+            digest_of_folder(folder),
+            prepared.digest,
+            {"trained": True, "pairs": len(prepared.data.sft), **figures},
+        )
     return _recorded(folder, stage, began)
 
 
-def _reward_model_stage(folder: Path, config: RunConfig, data: TaskData, sft: Stage, progress: Progress, device: torch.device) -> Stage:
+def _reward_model_stage(
+    folder: Path, config: RunConfig, prepared: PreparedData, sft: Stage, progress: Progress
+) -> Stage:
     began = time.perf_counter()
+    data, device = prepared.data, _device()
     tokenizer = load_tokenizer(str(sft.folder))
     training, held_out = _hold_out(data.preferences, share=config.reward_model.held_out_share, seed=config.data.seed)
     given = config.reward_model.path
@@ -125,12 +160,22 @@ def _reward_model_stage(folder: Path, config: RunConfig, data: TaskData, sft: St
     limit, size = config.sampling.max_response_tokens, config.ppo.score_batch_size
     if given is None:
         if not training:
-            raise DataError("reward model: the data have no preference pairs to train on; give a finished one with --reward-model.")
+            raise DataError(
+                "reward model: the data have no preference pairs to train on; give a finished one with --reward-model."
+            )
         figures |= {"training_pairs": len(training)} | train_reward_model(
-            model, tokenizer, training, settings=config.reward_model, max_response_tokens=limit, seed=config.data.seed, progress=progress
+            model,
+            tokenizer,
+            training,
+            settings=config.reward_model,
+            max_response_tokens=limit,
+            seed=config.data.seed,
+            progress=progress,
         )
         model.eval()
-        references = [(pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]]
+        references = [
+            (pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]
+        ]
         scores = _scores(TokenValues(model).to(device), tokenizer, references, limit=limit, size=size)
         setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
         with folder_written_atomically(folder) as temporary:
@@ -138,29 +183,42 @@ def _reward_model_stage(folder: Path, config: RunConfig, data: TaskData, sft: St
     values = TokenValues(model).to(device)
     if held_out:
         chosen = _scores(values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], limit=limit, size=size)
-        rejected = _scores(values, tokenizer, [(pair.prompt, pair.rejected) for pair in held_out], limit=limit, size=size)
+        rejected = _scores(
+            values, tokenizer, [(pair.prompt, pair.rejected) for pair in held_out], limit=limit, size=size
+        )
         figures |= {"pairs": len(held_out), "pair_accuracy": float((chosen > rejected).float().mean())}
     figures |= _score_scale(values, tokenizer, config, data, sft, device)
     where = Path(source) if given else folder
-    return _recorded(folder, Stage(where, digest_of_folder(where), figures), began)
+    return _recorded(folder, Stage(where, digest_of_folder(where), prepared.digest, figures), began)
 
 
-def _score_scale(values: TokenValues, tokenizer: Any, config: RunConfig, data: TaskData, sft: Stage, device: torch.device) -> dict[str, float]:
+def _score_scale(
+    values: TokenValues, tokenizer: Any, config: RunConfig, data: TaskData, sft: Stage, device: torch.device
+) -> dict[str, float]:
     """Returns mean and spread of the scores of responses that the SFT model samples: the unit in which differences are read."""
     policy = load_policy(str(sft.folder), dtype=config.model.dtype).to(device)
     prompts = data.rl_prompts[:CALIBRATION_RESPONSES]
     size = config.ppo.score_batch_size
     sampled = respond(
-        policy, tokenizer, prompts, settings=sampling_settings(config.sampling), batch_size=size, seed_parts=(config.data.seed, "calibration")
+        policy,
+        tokenizer,
+        prompts,
+        settings=sampling_settings(config.sampling),
+        batch_size=config.ppo.sample_batch_size,
+        seed_parts=(config.data.seed, "calibration"),
     )
     scores = in_micro_batches(lambda rows: last_token_scores(values, rows), sampled.samples.tokens, size=size)
     spread = float(scores.std(unbiased=False))
     if not spread > 0:
-        raise TrainingError(f"reward model: its scores of {len(prompts)} SFT samples have a spread of {spread}; it tells no response from another.")
+        raise TrainingError(
+            f"reward model: its scores of {len(prompts)} SFT samples have a spread of {spread}; it tells no response from another."
+        )
     return {"score_std": spread, "sft_score_mean": float(scores.mean())}
 
 
-def _scores(values: TokenValues, tokenizer: Any, texts: Sequence[tuple[Prompt, str]], *, limit: int, size: int) -> torch.Tensor:
+def _scores(
+    values: TokenValues, tokenizer: Any, texts: Sequence[tuple[Prompt, str]], *, limit: int, size: int
+) -> torch.Tensor:
     device = next(values.parameters()).device
     prompt_ids, prompt_mask = encode_prompts([prompt for prompt, _ in texts], tokenizer)
     rows = [encode_response(text, tokenizer, max_response_tokens=limit) for _, text in texts]
@@ -172,7 +230,9 @@ def _scores(values: TokenValues, tokenizer: Any, texts: Sequence[tuple[Prompt, s
     return in_micro_batches(lambda part: last_token_scores(values, part), tokens, size=size)
 
 
-def _hold_out(pairs: Sequence[PreferencePair], *, share: float, seed: int) -> tuple[list[PreferencePair], list[PreferencePair]]:
+def _hold_out(
+    pairs: Sequence[PreferencePair], *, share: float, seed: int
+) -> tuple[list[PreferencePair], list[PreferencePair]]:
     """Splits off a share of the prompts, so that no prompt is on both sides."""
     ids = sorted({pair.prompt.id for pair in pairs})
     random.Random(f"held-out pairs {seed}").shuffle(ids)
@@ -188,7 +248,10 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
 def _recorded(folder: Path, stage: Stage, began: float) -> Stage:
     folder.mkdir(parents=True, exist_ok=True)
     seconds = time.perf_counter() - began
-    write_json_atomically(folder / STAGE, {"digest": stage.digest, "figures": dict(stage.figures), "seconds": seconds})
+    write_json_atomically(
+        folder / STAGE,
+        {"digest": stage.digest, "data_digest": stage.data_digest, "figures": dict(stage.figures), "seconds": seconds},
+    )
     return stage
 
 

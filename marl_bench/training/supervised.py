@@ -19,7 +19,14 @@ from marl_bench.training.progress import Progress, report_step
 
 
 def train_sft(
-    model: Any, tokenizer: Any, pairs: Sequence[SftPair], *, settings: SupervisedConfig, max_response_tokens: int, seed: int, progress: Progress
+    model: Any,
+    tokenizer: Any,
+    pairs: Sequence[SftPair],
+    *,
+    settings: SupervisedConfig,
+    max_response_tokens: int,
+    seed: int,
+    progress: Progress,
 ) -> dict[str, float]:
     """Fine-tunes the model in place on the responses (the prompts carry no loss) and returns `steps`, `loss_first` and `loss_last`.
 
@@ -72,7 +79,10 @@ def train_reward_model(
 
     examples = []
     for pair in pairs:
-        chosen, rejected = (pair_ids(pair.prompt, text, tokenizer, max_response_tokens=max_response_tokens) for text in (pair.chosen, pair.rejected))
+        chosen, rejected = (
+            pair_ids(pair.prompt, text, tokenizer, max_response_tokens=max_response_tokens)
+            for text in (pair.chosen, pair.rejected)
+        )
         examples.append({"chosen_ids": chosen, "rejected_ids": rejected})
     with _quiet(), tempfile.TemporaryDirectory() as scratch:
         config = RewardConfig(
@@ -97,7 +107,9 @@ def pair_ids(prompt: Prompt, response: str, tokenizer: Any, *, max_response_toke
     return prompt_ids + encode_response(response, tokenizer, max_response_tokens=max_response_tokens)
 
 
-def _trainer_arguments(settings: SupervisedConfig, examples: int, scratch: str, *, seed: int, on_cpu: bool) -> dict[str, Any]:
+def _trainer_arguments(
+    settings: SupervisedConfig, examples: int, scratch: str, *, seed: int, on_cpu: bool
+) -> dict[str, Any]:
     batch_size = min(settings.batch_size, examples)
     micro_batch_size = min(settings.micro_batch_size, batch_size)
     while batch_size % micro_batch_size:  # TRL knows whole micro-batches only
@@ -138,10 +150,14 @@ def _callback(stage: str, progress: Progress) -> Any:
     from transformers import TrainerCallback
 
     class _Steps(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
-        def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **kwargs: Any) -> None:  # noqa: ARG002
+        def on_log(
+            self, _args: Any, state: Any, _control: Any, logs: Mapping[str, float] | None = None, **_: Any
+        ) -> None:
             if logs and "loss" in logs:
                 if not math.isfinite(logs["loss"]):
-                    raise TrainingError(f"{stage}, step {state.global_step}: the loss is {logs['loss']}; lower its learning rate.")
+                    raise TrainingError(
+                        f"{stage}, step {state.global_step}: the loss is {logs['loss']}; lower its learning rate."
+                    )
                 report_step(progress, stage, state.global_step, state.max_steps, loss=logs["loss"])
 
     return _Steps()

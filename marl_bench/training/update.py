@@ -11,8 +11,8 @@ from marl_bench.batches import Experience, StepCounts, TokenOutputs
 from marl_bench.config import PpoConfig
 from marl_bench.errors import TrainingError
 from marl_bench.interfaces import PolicyBaseline
-from marl_bench.models.scoring import micro_batches, response_log_probs
 from marl_bench.models.actors import Actors
+from marl_bench.models.scoring import micro_batches, response_log_probs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,10 @@ def update(
         _check_losses(losses, settings)
         sums.update(losses)
         sums.update(_step(actors, optimizers, accelerator, ppo))
-    figures = {name: value / max(tokens, 1) if name in ("clip_fraction", "approximate_kl") else value for name, value in sums.items()}
+    figures = {
+        name: value / max(tokens, 1) if name in ("clip_fraction", "approximate_kl") else value
+        for name, value in sums.items()
+    }
     return UpdateStats(figures, ratio_deviation)
 
 
@@ -128,7 +131,7 @@ def _minibatches(rows: int, ppo: PpoConfig, shuffle: torch.Generator) -> Iterato
     size = -(-rows // min(ppo.minibatches, rows))
     for _ in range(ppo.ppo_epochs):
         order = torch.randperm(rows, generator=shuffle) if ppo.minibatches > 1 else torch.arange(rows)
-        yield from order.split(size)
+        yield from torch.split(order, size)
 
 
 def _counts(experience: Experience) -> StepCounts:
@@ -158,7 +161,9 @@ def _check_ratio(deviation: float, settings: UpdateSettings) -> None:
 def _check_losses(losses: Mapping[str, float], settings: UpdateSettings) -> None:
     for name, value in losses.items():
         if not torch.isfinite(torch.tensor(value)):
-            raise TrainingError(f"{settings.where}: {name} is {value}; the last finished update is kept. Lower the learning rate or raise ppo.kl_coef.")
+            raise TrainingError(
+                f"{settings.where}: {name} is {value}; the last finished update is kept. Lower the learning rate or raise ppo.kl_coef."
+            )
 
 
 def _step(actors: Actors, optimizers: Optimizers, accelerator: Accelerator, ppo: PpoConfig) -> dict[str, float]:

@@ -63,7 +63,7 @@ def test_repeated_random_strings_are_copied(model):
     strings = torch.randint(2, model.config.vocab_size, (32, 40), generator=generator)
     with torch.no_grad():
         predicted = model(input_ids=torch.cat((strings, strings), dim=1)).logits.argmax(dim=-1)
-    # The logits at position 40 + i - 1 predict token i of the second copy; the first of them cannot know of the repetition.
+    # The logits at position 40 + i - 1 predict token i of the second copy; the first cannot know of the repetition.
     assert (predicted[:, 40:79] == strings[:, 1:]).float().mean() >= 0.95
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-
 from marl_bench_tasks.tldr.annotator import make_preference_pairs, preference_probability
 from marl_bench_tasks.tldr.embedded import TRAIN_ROWS, VALIDATION_ROWS, embedded_rows
 from marl_bench_tasks.tldr.gold import HIGHEST_TOTAL, GoldFacts, gold_facts, gold_score
@@ -56,12 +55,12 @@ DIGRESSION = "I had pizza for lunch again."
         ((AUTHOR, PET, QUESTION), 1.5),
         # 2 * 1/4
         ((LOAN,), 0.5),
-        # 2 * 3/4 + 0.5 - 0.4: a wrong value is an invention
-        ((AUTHOR, WRONG_LOAN, FIGHT, PET, QUESTION), 1.6),
-        # 2 * 4/4 + 0.5 - 0.4: a kind of fact that the post does not mention
-        ((AUTHOR, LOAN, FIGHT, PET, TRIP, QUESTION), 2.1),
-        # 2 * 4/4 - 0.4
-        ((AUTHOR, LOAN, FIGHT, PET, WRONG_QUESTION), 1.6),
+        # 2 * 3/4 + 0.5 - 0.5: a wrong value is an invention
+        ((AUTHOR, WRONG_LOAN, FIGHT, PET, QUESTION), 1.5),
+        # 2 * 4/4 + 0.5 - 0.5: a kind of fact that the post does not mention
+        ((AUTHOR, LOAN, FIGHT, PET, TRIP, QUESTION), 2.0),
+        # 2 * 4/4 - 0.5
+        ((AUTHOR, LOAN, FIGHT, PET, WRONG_QUESTION), 1.5),
         # 2 * 1/4 - 0.2
         ((LOAN, DIGRESSION), 0.3),
         # 2 * 1/4 - 3 * 0.3: repeated as it is and in other words
@@ -104,7 +103,7 @@ def test_guessing_values_does_not_pay():
     one_right = " ".join((AUTHOR, LOAN, QUESTION))
     guesses = [LOAN.replace("450", amount) for amount in ("150", "200", "250")]
     assert gold_score(FACTS, " ".join((AUTHOR, *guesses, LOAN, QUESTION))).total < gold_score(FACTS, one_right).total
-    assert gold_score(FACTS, " ".join((AUTHOR, guesses[0], LOAN, QUESTION))).total < 1.5
+    assert gold_score(FACTS, " ".join((AUTHOR, guesses[0], LOAN, QUESTION))).total <= 1.5
 
 
 def test_two_facts_in_one_sentence_are_noise():
@@ -212,5 +211,7 @@ def test_pretraining_texts_hold_no_validation_post():
 
 def test_the_data_need_no_torch():
     code = "import sys, marl_bench_tasks.tldr.embedded; print('torch' in sys.modules, 'numpy' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)})
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)}
+    )
     assert done.stdout.split() == ["False", "False"]

@@ -15,8 +15,8 @@ VALIDATION_ROWS = 256
 def embedded_rows(*, seed: int = 0) -> list[dict[str, Any]]:
     """Returns one comparison row per post, the training rows first.
 
-    Beyond the hub's fields a row has `sft_summary` (what SFT learns from, mediocre on purpose), `reference_summary` (a good
-    one, for ROUGE and win rates) and `facts` (what `GoldFacts.from_json` reads).
+    Beyond the hub's fields a row has `sft_summary` (what SFT learns from, mediocre on purpose), `reference_summary` (a
+    good one, for ROUGE and win rates) and `facts` (what `GoldFacts.from_json` reads).
 
     Args:
         seed: the only source of randomness.
@@ -24,9 +24,7 @@ def embedded_rows(*, seed: int = 0) -> list[dict[str, Any]]:
     posts = make_posts(count=TRAIN_ROWS + VALIDATION_ROWS, seed=seed)
     rng = random.Random(f"tldr rows {seed}")
     pairs = make_preference_pairs(posts, seed=seed)
-    return [
-        _row(pair, rng, split="train" if index < TRAIN_ROWS else "validation") for index, pair in enumerate(pairs)
-    ]
+    return [_row(pair, rng, split="train" if index < TRAIN_ROWS else "validation") for index, pair in enumerate(pairs)]
 
 
 def _row(pair: PreferencePair, rng: random.Random, *, split: str) -> dict[str, Any]:

@@ -84,9 +84,13 @@ def folder_rows(folder: Path) -> Iterator[Row]:
         DataError: The folder is missing, empty or not readable, or a row is wrong.
     """
     if not folder.is_dir():
-        raise DataError(f"data folder '{folder}': is not a folder; give one with {CONFIG}/train and validation files as {HUB_ID} has them.")
+        raise DataError(
+            f"data folder '{folder}': is not a folder; give one with {CONFIG}/train and validation files as {HUB_ID} has them."
+        )
     if not any(path.is_file() for path in folder.rglob("*")):
-        raise DataError(f"data folder '{folder}': is empty; it should hold {CONFIG}/train and validation files as {HUB_ID} has them.")
+        raise DataError(
+            f"data folder '{folder}': is empty; it should hold {CONFIG}/train and validation files as {HUB_ID} has them."
+        )
     arguments: dict[str, Any] = {"path": str(folder)}
     if _names_config(folder):
         arguments["name"] = CONFIG
@@ -114,7 +118,7 @@ def _rows(arguments: Mapping[str, Any], *, source: str) -> Iterator[Row]:
         builder = datasets.load_dataset_builder(**arguments)
         builder.download_and_prepare()
         parts = builder.as_dataset()
-    except Exception as error:  # noqa: BLE001 (datasets raises whatever its readers raise)
+    except Exception as error:
         raise DataError(f"{source}: cannot be read ({type(error).__name__}: {_last_cause(error)}).") from error
     files = builder.config.data_files or {}
     for split, part in parts.items():

@@ -60,7 +60,7 @@ def _mediocre_sentences(post: Post, rng: random.Random) -> list[str]:
 
 
 def _careless(fact: Fact, post: Post, rng: random.Random) -> list[str]:
-    fault = rng.choices(("wrong", "digression", "invented", "missing"), weights=(30, 40, 15, 15))[0]
+    fault = rng.choices(("wrong", "digression", "invented", "missing"), weights=(12, 48, 20, 20))[0]
     if fault == "wrong":
         return [summary_sentence(with_wrong_value(fact, rng), rng)]
     if fault == "digression":
@@ -81,7 +81,7 @@ def _invented(post: Post, rng: random.Random) -> str:
     return summary_sentence(random_fact(rng.choice(kinds), rng), rng)
 
 
-def _repeat_sentences(sentences: list[str], post: Post, rng: random.Random) -> str:
+def _repeat_sentences(sentences: list[str], _post: Post, rng: random.Random) -> str:
     """Says some sentences again, at once or later, in place of others."""
     kept = list(sentences[: rng.randint(1, len(sentences))])
     for _ in range(rng.randint(1, 4)):
@@ -98,7 +98,7 @@ def _repeat_in_other_words(sentences: list[str], post: Post, rng: random.Random)
     return " ".join(kept)
 
 
-def _loop_words(sentences: list[str], post: Post, rng: random.Random) -> str:
+def _loop_words(sentences: list[str], _post: Post, rng: random.Random) -> str:
     """Falls into a loop over a few words, with or without an end."""
     words = " ".join(sentences).split()
     start = rng.randint(0, len(words) - 1)
@@ -114,13 +114,13 @@ def _too_long(sentences: list[str], post: Post, rng: random.Random) -> str:
     return " ".join([*sentences, *more])
 
 
-def _cut_short(sentences: list[str], post: Post, rng: random.Random) -> str:
+def _cut_short(sentences: list[str], _post: Post, rng: random.Random) -> str:
     """Stops inside a sentence."""
     words = " ".join(sentences).split()
     return " ".join(words[: rng.randint(1, len(words) - 1)]).rstrip(".?")
 
 
-def _few_sentences(sentences: list[str], post: Post, rng: random.Random) -> str:
+def _few_sentences(sentences: list[str], _post: Post, rng: random.Random) -> str:
     """Stops early, but after a whole sentence."""
     kept = rng.sample(range(len(sentences)), rng.randint(1, max(1, len(sentences) - 2)))
     return " ".join(sentences[index] for index in sorted(kept))
@@ -134,7 +134,7 @@ def _invent(sentences: list[str], post: Post, rng: random.Random) -> str:
     return " ".join(kept)
 
 
-def _wrong_values(sentences: list[str], post: Post, rng: random.Random) -> str:
+def _wrong_values(_sentences: list[str], post: Post, rng: random.Random) -> str:
     """States the post's facts with wrong values."""
     facts = [*post.facts, post.question]
     for index in rng.sample(range(len(facts)), rng.randint(1, len(facts))):
@@ -150,7 +150,7 @@ def _digress(sentences: list[str], post: Post, rng: random.Random) -> str:
     return " ".join(kept)
 
 
-def _garble(sentences: list[str], post: Post, rng: random.Random) -> str:
+def _garble(sentences: list[str], _post: Post, rng: random.Random) -> str:
     """Shuffles the words of some sentences, or of all."""
     kept = list(sentences)
     for index in rng.sample(range(len(kept)), rng.randint(1, len(kept))):
@@ -171,7 +171,7 @@ def _slip(sentences: list[str], post: Post, rng: random.Random) -> str:
             rng.choice(
                 (
                     words[:at] + words[at + 1 :],
-                    words[:at] + [words[at - 1]] + words[at:],
+                    words[:at] + words[at - 1 :],
                     words[:at] + other[min(at, len(other) - 1) :],
                 )
             )

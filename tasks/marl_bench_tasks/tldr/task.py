@@ -42,7 +42,9 @@ class TldrTask:
         train = [row for row in rows if row.split == "train"]
         held_out = [row for row in rows if row.split != "train"]
         if not train or not held_out:
-            raise DataError(f"data '{source.path or source.kind}': {len(train)} train and {len(held_out)} validation rows; both are needed.")
+            raise DataError(
+                f"data '{source.path or source.kind}': {len(train)} train and {len(held_out)} validation rows; both are needed."
+            )
         counts = {
             "rows": len(rows),
             "without_subreddit": sum(not row.subreddit for row in rows),
@@ -56,7 +58,10 @@ class TldrTask:
             counts["evaluation_rows_dropped_because_in_train"] = len(leaked)
         return TaskData(
             sft=[SftPair(self._prompt(row), f" {row.sft_summary.strip()}") for row in groups[0]],
-            preferences=[PreferencePair(self._prompt(row), f" {row.chosen.strip()}", f" {row.rejected.strip()}") for row in groups[1]],
+            preferences=[
+                PreferencePair(self._prompt(row), f" {row.chosen.strip()}", f" {row.rejected.strip()}")
+                for row in groups[1]
+            ],
             rl_prompts=self._distinct(groups[2]),
             eval_prompts=self._distinct(fresh),
             counts=counts,
@@ -98,7 +103,10 @@ class TldrTask:
 
 def _read(source: DataSource, *, seed: int) -> Iterable[Row]:
     if source.kind == "embedded":
-        return (check_row(row, split=row["split"], where=f"embedded row {number}") for number, row in enumerate(embedded_rows(seed=seed)))
+        return (
+            check_row(row, split=row["split"], where=f"embedded row {number}")
+            for number, row in enumerate(embedded_rows(seed=seed))
+        )
     if source.path is not None:
         return folder_rows(source.path)
     return hub_rows(source.revision)

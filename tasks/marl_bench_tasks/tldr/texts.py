@@ -2,10 +2,9 @@
 
     python -m marl_bench_tasks.tldr.texts > texts.jsonl
 
-Each is a training post and groups of notes about it, some of them false; an end token closes each group, and a digit after it
-tells how many of its notes are true. So the base model knows the language, can copy a value out of a post and notices what
-contradicts it, as a real base model does; but it has seen no summary: what to say, in which order, and when to stop is left
-to supervised fine-tuning, and what is good to the reward model.
+Each is a training post and notes about it: true sentences in any order, some of them twice, and asides. So the base
+model knows the language and can copy a value out of a post; but it has seen no summary: what to say, in which order,
+and when to stop is left to supervised fine-tuning.
 """
 
 import json
@@ -14,10 +13,11 @@ import sys
 
 from marl_bench_tasks.tldr.embedded import TRAIN_ROWS
 from marl_bench_tasks.tldr.posts import Post, make_posts, render_prompt
-from marl_bench_tasks.tldr.predicates import FACT_PREDICATES, Fact, random_fact, summary_sentence, with_wrong_value
+from marl_bench_tasks.tldr.predicates import summary_sentence
+from marl_bench_tasks.tldr.vocabulary import DIGRESSIONS
 
-_END = "<|eos|>"
-_GROUPS_PER_POST = 4
+_NOTES_PER_POST = 6
+_ASIDE_SHARE = 0.15
 
 
 def pretraining_texts(*, seed: int = 0) -> list[str]:
@@ -33,23 +33,14 @@ def main() -> None:
 
 
 def _with_notes(post: Post, rng: random.Random) -> str:
-    groups = [_note_group(post, rng) for _ in range(_GROUPS_PER_POST)]
-    return render_prompt(post).removesuffix("TL;DR:") + rng.choice(("TL;DR:", "NOTES:")) + "".join(groups)
+    notes = "".join(f" {_note(post, rng)}" for _ in range(_NOTES_PER_POST))
+    return render_prompt(post).removesuffix("TL;DR:") + rng.choice(("TL;DR:", "NOTES:")) + notes
 
 
-def _note_group(post: Post, rng: random.Random) -> str:
-    facts = rng.sample((*post.facts, post.question), rng.choice((1, 1, 1, 2, 3)))
-    notes = [fact if rng.random() < 0.6 else _false_note(fact, post, rng) for fact in facts]
-    true_notes = sum(note in facts for note in notes)
-    return "".join(f" {summary_sentence(note, rng)}" for note in notes) + f"{_END}{true_notes}"
-
-
-def _false_note(fact: Fact, post: Post, rng: random.Random) -> Fact:
-    if rng.random() < 0.7:
-        return with_wrong_value(fact, rng)
-    mentioned = {other.kind for other in post.facts}
-    kinds = [predicate.kind for predicate in FACT_PREDICATES if predicate.kind not in mentioned]
-    return random_fact(rng.choice(kinds), rng)
+def _note(post: Post, rng: random.Random) -> str:
+    if rng.random() < _ASIDE_SHARE:
+        return rng.choice(DIGRESSIONS)
+    return summary_sentence(rng.choice((*post.facts, post.question)), rng)
 
 
 if __name__ == "__main__":
