@@ -17,7 +17,7 @@ from marl_bench.errors import Interrupted, MarlBenchError
 from marl_bench.evaluation.evaluate import evaluate_policy
 from marl_bench.interfaces import BaselineSpec, PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.models.actors import Actors, load_actors
-from marl_bench.models.loading import load_tokenizer
+from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, matched_arm, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment
@@ -81,7 +81,10 @@ class Worker:
         """Returns the data, fitted to the model."""
         if self._prepared is None:
             config = self.plan.config
-            self._prepared = prepare_data(self.task, config, load_tokenizer(config.sft.path or config.model.path))
+            path, sampling = config.sft.path or config.model.path, config.sampling
+            tokenizer = load_tokenizer(path)
+            check_window(path, max_prompt_tokens=sampling.max_prompt_tokens, max_response_tokens=sampling.max_response_tokens)
+            self._prepared = prepare_data(self.task, config, tokenizer)
         return self._prepared
 
     def _train_and_evaluate(

@@ -1,10 +1,21 @@
 """Fixtures for all tests: one thread, no network, the real sample data where there is some."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
+# Before any of these libraries is imported: no network, one thread, and caches that go away with the tests.
+_CACHE = tempfile.mkdtemp(prefix="marl-bench-tests-")
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 os.environ.update(
-    HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false", MPLBACKEND="Agg", OMP_NUM_THREADS="1"
+    HF_HOME=_CACHE,
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    TOKENIZERS_PARALLELISM="false",
+    MPLBACKEND="Agg",
+    OMP_NUM_THREADS="1",
 )
 
 import pytest
@@ -24,3 +35,23 @@ def sample_data() -> Path:
     if not folder:
         pytest.skip("needs real sample data: set MARL_BENCH_SAMPLE_DATA to its folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def registry():
+    from marl_bench.plugins import Registry
+
+    return Registry()
+
+
+@pytest.fixture(scope="session")
+def stories_model(sample_data, tmp_path_factory) -> Path:
+    """A real pretrained model of 260,000 parameters as a `from_pretrained` folder."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("stories_model", Path(__file__).parent / "stories_model.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    target = tmp_path_factory.mktemp("stories260K")
+    module.convert(sample_data / "tiny_models" / "stories260K", target)
+    return target

@@ -84,20 +84,16 @@ def merge_table(token_ids: Iterable[Sequence[int]], *, k: int) -> tuple[Merge, .
         token_ids: The responses.
         k: Number of merges.
     """
-    symbols = torch.tensor(
-        [*itertools.chain.from_iterable((*response, _GAP) for response in token_ids)], dtype=torch.int64
-    )
+    symbols = itertools.chain.from_iterable((*response, _GAP) for response in token_ids)
+    line = _Line(torch.tensor([*symbols, _GAP], dtype=torch.int64))
     merges: list[Merge] = []
     for symbol in range(FIRST_MERGED, FIRST_MERGED + k):
-        left, right = symbols[:-1], symbols[1:]
-        pairs = ((left << 32) | right)[(left != _GAP) & (right != _GAP)]
-        kinds, counts = torch.unique(pairs, return_counts=True)
+        kinds, counts = torch.unique(line.pairs[line.pairs != _GAP], return_counts=True)
         if not counts.numel() or int(counts.max()) < 2:
             break
         pair = int(kinds[counts == counts.max()][0])  # `unique` sorts, so the first is the smallest
         merges.append((pair >> 32, pair & 0xFFFFFFFF))
-        found = _occurrences(symbols, merges[-1])
-        symbols = torch.where(found, symbol, symbols)[_without_right(found)]
+        line.merge(merges[-1], symbol)
     return tuple(merges)
 
 
@@ -114,37 +110,54 @@ def vocabulary_starts(response_ids: torch.Tensor, mask: torch.Tensor, *, merges:
     rows, width = mask.shape
     padded = torch.full((rows, width + 1), _GAP, dtype=torch.int64, device=mask.device)
     padded[:, :width] = torch.where(mask, response_ids, _GAP)
-    # The whole batch is one line of symbols with gaps; it gets shorter with every merge.
-    symbols = padded.flatten()
-    places = torch.arange(symbols.numel(), device=mask.device)
+    line = _Line(padded.flatten())  # the whole batch in one line, with a gap behind each row
     for index, merge in enumerate(merges):
-        found = _occurrences(symbols, merge)
-        if bool(found.any()):
-            kept = _without_right(found)
-            symbols, places = torch.where(found, FIRST_MERGED + index, symbols)[kept], places[kept]
-    starts = torch.zeros(rows * (width + 1), dtype=torch.bool, device=mask.device)
-    starts[places] = True
-    return starts.view(rows, width + 1)[:, :width]
+        line.merge(merge, FIRST_MERGED + index)
+    return line.present.view(rows, width + 1)[:, :width]
 
 
-def _occurrences(symbols: torch.Tensor, merge: Merge) -> torch.Tensor:
-    """Returns [N] bool, True at the left symbol of each occurrence of the pair that is merged: from the left, none overlapping."""
-    left, right = merge
-    found = torch.zeros_like(symbols, dtype=torch.bool)
-    found[:-1] = (symbols[:-1] == left) & (symbols[1:] == right)
-    if left == right:
-        places = torch.arange(found.numel(), device=found.device)
-        begins = found.clone()
-        begins[1:] &= ~found[:-1]
-        found &= (places - torch.where(begins, places, 0).cummax(dim=0).values) % 2 == 0
-    return found
+class _Line:
+    """A line of symbols in which pairs of neighbours are merged in place; a merge costs one comparison a place and no more."""
 
+    def __init__(self, symbols: torch.Tensor) -> None:
+        """Takes [N] int64, the last of them a gap."""
+        places = torch.arange(symbols.numel(), device=symbols.device)
+        self.present = torch.ones_like(symbols, dtype=torch.bool)
+        """[N] bool, False at places whose symbol was merged into one on the left."""
+        self.pairs = torch.full_like(symbols, _GAP)
+        """[N] int64, the symbol there and the next one as one number; a gap where one of them is missing."""
+        self._symbols = symbols
+        self._next = (places + 1).clamp(max=max(symbols.numel() - 1, 0))
+        self._previous = (places - 1).clamp(min=0)
+        self._join(places)
 
-def _without_right(found: torch.Tensor) -> torch.Tensor:
-    """Returns [N] bool, False at the right symbol of each occurrence."""
-    kept = torch.ones_like(found)
-    kept[1:] = ~found[:-1]
-    return kept
+    def merge(self, merge: Merge, symbol: int) -> None:
+        """Makes each occurrence of the pair one symbol: from the left, none overlapping."""
+        left, right = merge
+        found = (self.pairs == left << 32 | right).nonzero().squeeze(1)
+        if left == right:
+            found = found[self._not_overlapping(found)]
+        if not found.numel():
+            return
+        gone = self._next[found]
+        after = self._next[gone]
+        self._symbols[found] = symbol
+        self._symbols[gone] = _GAP
+        self.present[gone] = False
+        self._next[found] = after
+        self._previous[after] = found
+        self._join(torch.cat([gone, found, self._previous[found]]))
+
+    def _not_overlapping(self, found: torch.Tensor) -> torch.Tensor:
+        """Returns [F] bool, every other of those that stand side by side."""
+        index = torch.arange(found.numel(), device=found.device)
+        begins = torch.ones_like(found, dtype=torch.bool)
+        begins[1:] = self._next[found[:-1]] != found[1:]
+        return (index - torch.where(begins, index, 0).cummax(dim=0).values) % 2 == 0
+
+    def _join(self, places: torch.Tensor) -> None:
+        left, right = self._symbols[places], self._symbols[self._next[places]]
+        self.pairs[places] = torch.where((left == _GAP) | (right == _GAP), _GAP, left << 32 | right)
 
 
 VOCABULARY = TerminationSpec(

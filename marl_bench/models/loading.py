@@ -105,6 +105,22 @@ def count_parameters(path: str) -> int:
         return int(AutoModelForCausalLM.from_config(config).num_parameters())
 
 
+def check_window(path: str, *, max_prompt_tokens: int, max_response_tokens: int) -> None:
+    """Checks that prompt and response fit the model's window.
+
+    Raises:
+        ModelError: They do not.
+    """
+    from transformers import AutoConfig
+
+    window = getattr(AutoConfig.from_pretrained(model_folder(path)), "max_position_embeddings", None)
+    if window is not None and max_prompt_tokens + max_response_tokens > window:
+        raise ModelError(
+            f"model '{path}': its window holds {window} tokens, sampling.max_prompt_tokens + max_response_tokens are "
+            f"{max_prompt_tokens} + {max_response_tokens}; lower one of them."
+        )
+
+
 def check_same_vocabulary(ours: Any, theirs: Any, *, name: str) -> None:
     """Checks that two tokenizers give the same ids.
 

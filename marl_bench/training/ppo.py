@@ -154,10 +154,6 @@ class PromptOrder:
 
 
 def _check_rollout(scored: ScoredRollout, where: str) -> None:
-    if not scored.responses:
-        raise TrainingError(
-            f"{where}: none of the {scored.unscored} responses has a score; the task's reward returned None for all."
-        )
     rollout = scored.rollout
     for name in ("token_log_probs", "token_ref_log_probs", "token_values"):
         if not bool(torch.isfinite(getattr(rollout, name)).all()):

@@ -8,7 +8,7 @@ import torch
 
 from marl_bench.batches import Rollout, Tokens
 from marl_bench.config import PpoConfig, SamplingConfig
-from marl_bench.errors import ConfigError
+from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.interfaces import Task
 from marl_bench.models.actors import Actors, score_responses
 from marl_bench.models.offsets import response_offsets
@@ -71,6 +71,9 @@ def roll_out(
         ppo: Batch sizes and the source of the log-probs.
         needs: What the baseline and its rule need.
         seed_parts: What row seeds are made of beside prompt id and sample index.
+
+    Raises:
+        TrainingError: No response has a score, or a score is not finite.
     """
     settings = sampling_settings(sampling)
     sampled = respond(
@@ -86,6 +89,8 @@ def roll_out(
         task, actors.reward_model, samples.tokens, prompts, responses, batch_size=ppo.score_batch_size
     )
     kept = [row for row, score in enumerate(scores) if score is not None]
+    if not kept:
+        raise TrainingError(f"rollout: none of the {len(prompts)} responses has a score; the task's reward returned None for all.")
     index = torch.tensor(kept, dtype=torch.long, device=samples.tokens.response_ids.device)
     tokens = samples.tokens.rows(index)
     temperature = log_prob_temperature(sampling)

@@ -181,6 +181,20 @@ def test_rows_do_not_leak(building, options, lengths, seed, padding, n):
     assert together == alone == padded == backwards
 
 
+@pytest.mark.parametrize(("n", "options"), [(23, {"gamma": 0.95}), (6, {"lambda_per": "token"})])
+def test_powers_of_gamma_and_lambda_do_not_depend_on_their_place(building, n, options):
+    # torch rounds powers by their place in memory, 0.95^6 at the end of a tensor unlike 0.95^6 in its middle.
+    lengths = [50, 37, 61]
+    rows = _rows(building, lengths, 5)
+    options = {**options, "whiten_advantages": False}
+    expected = _results(_prepare(building, rows, EveryNTokens(n), **options), lengths)
+    for padding in range(1, 20):
+        assert _results(_prepare(building, rows, EveryNTokens(n), padding=padding, **options), lengths) == expected
+    assert [
+        _results(_prepare(building, [row], EveryNTokens(n), **options), [len(row.ids)])[0] for row in rows
+    ] == expected
+
+
 def _results(prepared, lengths):
     names = ("token_advantages", "token_returns")
     return [

@@ -10,7 +10,7 @@ from marl_bench_tasks.tldr.posts import Post
 from marl_bench_tasks.tldr.summaries import CORRUPTIONS, corrupted_summary, mediocre_summary, reference_summary
 
 # Chosen so that about 85 % of the preferences agree with the gold score on the pairs made here.
-TEMPERATURE = 0.6
+TEMPERATURE = 0.5
 
 _REFERENCE = "reference"
 _MEDIOCRE = "mediocre"

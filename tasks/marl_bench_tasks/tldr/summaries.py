@@ -14,8 +14,8 @@ from marl_bench_tasks.tldr.predicates import (
 )
 from marl_bench_tasks.tldr.vocabulary import DIGRESSIONS
 
-_LOWEST_CARE = 0.3
-_HIGHEST_CARE = 0.8
+_LOWEST_CARE = 0.2
+_HIGHEST_CARE = 0.7
 
 
 def reference_summary(post: Post, rng: random.Random) -> str:
@@ -55,12 +55,12 @@ def _mediocre_sentences(post: Post, rng: random.Random) -> list[str]:
     if rng.random() < (1 + care) / 2:
         sentences.append(summary_sentence(post.question, rng))
     else:
-        sentences.append(summary_sentence(with_wrong_value(post.question, rng), rng))
+        sentences.extend(_careless(post.question, post, rng) or [_digression(post, rng)])
     return sentences
 
 
 def _careless(fact: Fact, post: Post, rng: random.Random) -> list[str]:
-    fault = rng.choices(("wrong", "digression", "invented", "missing"), weights=(12, 48, 20, 20))[0]
+    fault = rng.choices(("wrong", "digression", "invented", "missing"), weights=(8, 60, 8, 24))[0]
     if fault == "wrong":
         return [summary_sentence(with_wrong_value(fact, rng), rng)]
     if fault == "digression":

@@ -1,0 +1,72 @@
+"""The controls of macro arms: what else a macro arm changes, each taken apart by an arm of its own. No torch.
+
+| effect | control |
+| --- | --- |
+| longer credit horizon | token PPO with lambda^(1/n), and with lambda = 1 |
+| weaker KL penalty, where macro rewards are averaged | token PPO with kl_coef/n, and macro PPO with summed rewards |
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from marl_bench.config import RunConfig
+from marl_bench.planning import ArmPlan, build_rule, plan_arm
+from marl_bench.plugins import Registry
+
+MATCHED_LAMBDA = "token_ppo_matched_lambda"
+LAMBDA_ONE = "token_ppo_lambda_one"
+MATCHED_KL = "token_ppo_matched_kl"
+SUMMED = "macro_ppo_summed"
+
+_WITHOUT_EFFECT = frozenset(
+    {"gae_lambda", "lambda_per", "macro_reward", "value_pooling", "ratio_level", "critic_target"}
+)
+"""Options that change nothing at lambda = 1 with one token a macro action, so that arms which differ in them share a control."""
+
+
+def with_controls(arms: Sequence[str], config: RunConfig, registry: Registry) -> list[str]:
+    """Returns the arms, and behind them the controls of every macro arm that are not among them yet.
+
+    A control that could not differ from another arm is left out: the matched lambda of `whole`, of lambda = 1 and of `lambda_per=token`
+    (which are lambda = 1 twice, and token PPO), the KL controls of summed rewards, and all of them for macro actions of one token.
+
+    Raises:
+        UnknownNameError: A baseline, rule or option does not exist.
+        ConfigError: An arm is wrong.
+    """
+    result = list(arms)
+    names = {plan_arm(text, config, registry).name for text in arms}
+    for text in arms:
+        for control in _controls(text, config, registry):
+            name = plan_arm(control, config, registry).name
+            if name not in names:
+                names.add(name)
+                result.append(control)
+    return result
+
+
+def _controls(text: str, config: RunConfig, registry: Registry) -> Iterator[str]:
+    arm = plan_arm(text, config, registry)
+    length = _nominal_length(arm, registry)
+    if registry.baseline(arm.baseline).role != "macro" or arm.rule is None or length == 1:
+        return
+    options = [part for part in text.partition("@")[2].split(",") if part.strip()]
+    rule = arm.rule.text.replace(", ", ",")
+    ppo = arm.ppo(config)
+    method = ppo.method_options()
+    endless = length is not None and math.isinf(length)
+    if not endless and ppo.gae_lambda != 1 and method.lambda_per == "macro":
+        yield _text(f"{MATCHED_LAMBDA}:{rule}", options)
+    yield _text(LAMBDA_ONE, [part for part in options if part.partition("=")[0].strip() not in _WITHOUT_EFFECT])
+    if method.macro_reward == "mean" and ppo.kl_in == "reward":
+        if not endless:
+            yield _text(f"{MATCHED_KL}:{rule}", options)
+        yield _text(f"{SUMMED}:{rule}", options)
+
+
+def _nominal_length(arm: ArmPlan, registry: Registry) -> float | None:
+    return build_rule(arm.rule, registry).nominal_length if arm.rule is not None else None
+
+
+def _text(head: str, options: Sequence[str]) -> str:
+    return f"{head}@{','.join(options)}" if options else head
