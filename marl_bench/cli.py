@@ -113,6 +113,9 @@ def run(  # noqa: PLR0913 (one parameter an option)
         int | None, typer.Option(metavar="N", min=1, help="Worker processes.  [default: one a core]")
     ] = None,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of each worker.")] = 1,
+    with_controls: Annotated[
+        bool, typer.Option("--with-controls", help="Add the controls of every macro arm that are not among the arms yet.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show configuration, cells and an estimate; do nothing.")
     ] = False,
@@ -120,6 +123,7 @@ def run(  # noqa: PLR0913 (one parameter an option)
     plugin: PluginPaths = None,
 ) -> None:
     """Train and compare the arms of a task; the same command again goes on from what is finished."""
+    from marl_bench.controls import add_controls
     from marl_bench.experiment import check_paths, default_jobs, run_plan
     from marl_bench.planning import make_plan
     from marl_bench.plugins import Registry
@@ -135,7 +139,10 @@ def run(  # noqa: PLR0913 (one parameter an option)
         "--limit": ("data.limit", limit),
     }
     resolved = _resolved(preset, config, options, set_ or [])
-    plan = make_plan(resolved, Registry(plugin or []), out=out, jobs=jobs or default_jobs(), threads=threads)
+    registry = Registry(plugin or [])
+    if with_controls:
+        resolved = add_controls(resolved, registry)
+    plan = make_plan(resolved, registry, out=out, jobs=jobs or default_jobs(), threads=threads)
     for warning in plan.warnings():
         typer.echo(f"Warning: {warning}", err=True)
     if dry_run:

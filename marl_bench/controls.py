@@ -6,10 +6,11 @@
 | weaker KL penalty, where macro rewards are averaged | token PPO with kl_coef/n, and macro PPO with summed rewards |
 """
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
-from marl_bench.config import RunConfig
+from marl_bench.config import ResolvedConfig, RunConfig
 from marl_bench.planning import ArmPlan, build_rule, plan_arm
 from marl_bench.plugins import Registry
 
@@ -43,6 +44,12 @@ def with_controls(arms: Sequence[str], config: RunConfig, registry: Registry) ->
                 names.add(name)
                 result.append(control)
     return result
+
+
+def add_controls(resolved: ResolvedConfig, registry: Registry) -> ResolvedConfig:
+    """Returns the configuration with the controls of its arms added; raises as `with_controls`."""
+    arms = with_controls(resolved.config.arms, resolved.config, registry)
+    return dataclasses.replace(resolved, config=resolved.config.model_copy(update={"arms": arms}))
 
 
 def _controls(text: str, config: RunConfig, registry: Registry) -> Iterator[str]:

@@ -84,12 +84,11 @@ def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
                 if todo.shared:
                     _raise_failure(executor.run([Job(None)]))
                 failures = executor.run(todo.cells)
+        if failures and len(failures) == len(plan.cells()):
+            raise _cells_failed(failures, plan)  # there is nothing to report on
         comparison = write_report([run_dir], out=run_dir.root).comparison
     if failures:
-        names = "; ".join(f"{event.job.name}: {event.error}" for event in failures)
-        raise CellFailedError(
-            f"{len(failures)} of {len(plan.cells())} cells failed: {names} The same command again retries them."
-        )
+        raise _cells_failed(failures, plan)
     return comparison
 
 
@@ -139,6 +138,11 @@ def default_jobs() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return max(1, os.cpu_count() or 1)
+
+
+def _cells_failed(failures: Sequence[Event], plan: Plan) -> CellFailedError:
+    causes = " ".join(f"{event.job.name}: {event.error}" for event in failures)
+    return CellFailedError(f"{len(failures)} of {len(plan.cells())} cells failed; the same command again retries them. {causes}")
 
 
 def _needs_reward_model(plan: Plan) -> bool:

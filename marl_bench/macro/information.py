@@ -68,7 +68,7 @@ def surprise_budget_starts(token_nll: torch.Tensor, *, nats: float) -> torch.Ten
         full = spent >= nats
         starts_at[t] = full
         spent = torch.where(full, 0, spent) + nll_at[t]
-    return starts_at.T
+    return starts_at.T.contiguous()
 
 
 def value_change_starts(token_values: torch.Tensor, *, threshold: float) -> torch.Tensor:

@@ -57,7 +57,7 @@ def _above_macro_mean(nll: torch.Tensor) -> torch.Tensor:
         starts_at[t] = cut
         sums = torch.where(cut, 0, sums) + nll_at[t]
         counts = torch.where(cut, 0, counts) + 1
-    return starts_at.T
+    return starts_at.T.contiguous()
 
 
 def _build(parameters: PerplexityParameters) -> StartsRule:

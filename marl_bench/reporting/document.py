@@ -112,7 +112,9 @@ def _shared_stages(comparison: Comparison) -> str:
     shared = comparison.setting.shared
     data, reward_model = shared.get("data") or {}, shared.get("reward_model") or {}
     counts = data.get("counts") or {}
+    source = data.get("source")
     parts = [
+        f"Data source: {markdown_text(source)}" if source else "",
         as_markdown(
             Table("Data", ["Data", "Count"], [[name.replace("_", " "), f"{count:,}"] for name, count in counts.items()])
         )

@@ -90,7 +90,9 @@ def roll_out(
     )
     kept = [row for row, score in enumerate(scores) if score is not None]
     if not kept:
-        raise TrainingError(f"rollout: none of the {len(prompts)} responses has a score; the task's reward returned None for all.")
+        raise TrainingError(
+            f"rollout: none of the {len(prompts)} responses has a score; the task's reward returned None for all."
+        )
     index = torch.tensor(kept, dtype=torch.long, device=samples.tokens.response_ids.device)
     tokens = samples.tokens.rows(index)
     temperature = log_prob_temperature(sampling)

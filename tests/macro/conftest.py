@@ -2,22 +2,10 @@
 
 import importlib.util
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
-
-from marl_bench.plugins import Registry
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -30,12 +18,6 @@ def reference() -> ModuleType:
 def building() -> ModuleType:
     """Makes rollouts and segmentations from rows."""
     return _load("batch_building")
-
-
-@pytest.fixture(scope="session")
-def registry() -> Registry:
-    """All installed plugins."""
-    return Registry()
 
 
 def _load(name: str) -> ModuleType:

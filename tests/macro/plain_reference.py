@@ -276,3 +276,32 @@ def _behind_newlines(text: str, i: int) -> int:
         if text[j] == "\n":
             end = j + 1
     return end
+
+
+def constituent_starts(tree: object, tokens: Sequence[int], *, cutoff: int) -> list[int]:
+    """Phrases of fewer tokens than the cutoff; words join what stands before them."""
+    counts = iter(tokens)
+    starts: list[int] = []
+    place = 0
+
+    def weigh(node: object) -> object:
+        return next(counts) if isinstance(node, str) else [weigh(child) for child in node]  # type: ignore[attr-defined]
+
+    def leaves(node: object) -> list[int]:
+        if isinstance(node, int):
+            return [node] if node else []
+        return [count for child in node for count in leaves(child)]  # type: ignore[attr-defined]
+
+    def walk(node: object) -> None:
+        nonlocal place
+        counted = leaves(node)
+        if len(counted) > 1 and sum(counted) >= cutoff:
+            for child in node:  # type: ignore[attr-defined]
+                walk(child)
+            return
+        if len(counted) > 1 or (counted and place == 0):
+            starts.append(place)
+        place += sum(counted)
+
+    walk(weigh(tree))
+    return starts
