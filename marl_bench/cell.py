@@ -39,6 +39,21 @@ from marl_bench.training.rollout import check_needs, roll_out
 from marl_bench.training.shared_stages import SharedStages, check_same_data, finished_stages, run_shared_stages
 
 
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained policy with its companions.
+
+    Attributes:
+        actors: The models; the policy is the one to evaluate.
+        budget: What the training used.
+        arm: What only training could tell of the arm, for the record.
+    """
+
+    actors: Actors
+    budget: Budget
+    arm: Mapping[str, Any]
+
+
 class Worker:
     """Runs jobs of one plan; loads the data once."""
 
@@ -83,7 +98,9 @@ class Worker:
             config = self.plan.config
             path, sampling = config.sft.path or config.model.path, config.sampling
             tokenizer = load_tokenizer(path)
-            check_window(path, max_prompt_tokens=sampling.max_prompt_tokens, max_response_tokens=sampling.max_response_tokens)
+            check_window(
+                path, max_prompt_tokens=sampling.max_prompt_tokens, max_response_tokens=sampling.max_response_tokens
+            )
             self._prepared = prepare_data(self.task, config, tokenizer)
         return self._prepared
 
@@ -93,16 +110,16 @@ class Worker:
         config, spec = self.plan.config, self.registry.baseline(arm.baseline)
         began = time.perf_counter()
         if spec.kind == "policy":
-            actors, budget = self._train(arm, seed, folder, stages, spec, progress)
+            trained = self._train(arm, seed, folder, stages, spec, progress)
         else:
             reward_model = stages.reward_model.folder if stages.reward_model else None
             trainer = spec.build()
             context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
             policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
-            actors, budget = self._actors(stages, policy=policy, critic=False), Budget(0, 0, 0)
-        trained = time.perf_counter()
+            trained = Trained(self._actors(stages, policy=policy, critic=False), Budget(0, 0, 0), {})
+        ended = time.perf_counter()
         result = evaluate_policy(
-            actors,
+            trained.actors,
             self.task,
             self.prepared().data.eval_prompts,
             config=config,
@@ -114,28 +131,28 @@ class Worker:
         return dataclasses.replace(
             record,
             status="complete",
+            arm={**record.arm, **trained.arm},
             task={**record.task, "has_oracle": "oracle" in metrics},
             budget={
-                **dataclasses.asdict(budget),
+                **dataclasses.asdict(trained.budget),
                 "prompts": len(result.samples),
                 "max_response_tokens": config.sampling.max_response_tokens,
             },
             metrics=metrics,
             unscored=unscored,
             higher_is_better=dict(result.higher_is_better),
-            costs=_costs(folder, began=began, trained=trained, updates=budget.updates),
+            costs=_costs(folder, began=began, trained=ended, updates=trained.budget.updates),
         )
 
     def _train(
         self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, spec: BaselineSpec, progress: Progress
-    ) -> tuple[Actors, Budget]:
+    ) -> Trained:
         config = self.plan.config
         data = self.prepared().data
         actors = self._actors(stages, policy=stages.sft.folder, critic=True)
         rule = self._fitted_rule(arm, actors)
-        baseline: PolicyBaseline = spec.build(
-            PolicyContext(arm.ppo(config), rule, self._mean_macro_length(rule, actors))
-        )  # type: ignore[assignment]
+        length = self._mean_macro_length(rule, actors)
+        baseline: PolicyBaseline = spec.build(PolicyContext(arm.ppo(config), rule, length))  # type: ignore[assignment]  # kind says so
         check_needs(baseline.needs, arm=arm.label)
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
@@ -144,7 +161,10 @@ class Worker:
         with folder_written_atomically(folder / "policy") as temporary:
             actors.policy.save_pretrained(temporary)
             actors.tokenizer.save_pretrained(temporary)
-        return actors, budget
+        facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
+        if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
+            facts["rule_content_hash"] = rule.content_hash
+        return Trained(actors, budget, facts)
 
     def _actors(self, stages: SharedStages, *, policy: Path, critic: bool) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from marl_bench.cli_rules import app as rule_app
 from marl_bench.errors import ConfigError, MarlBenchError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(rule_app, name="rule")
 
 PluginPaths = Annotated[
     list[Path] | None,
@@ -80,7 +82,7 @@ def run(  # noqa: PLR0913 (one parameter an option)
     arm: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ARM", help="BASELINE[:RULE(args)][@option=value,...] (repeatable); bare macro_ppo is fixed(n=5)."
+            metavar="ARM", help="BASELINE[:RULE(args)][@option=value,...] or a grid (repeatable); bare macro_ppo is fixed(n=5)."
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Number of seeds.")] = None,
@@ -114,7 +116,8 @@ def run(  # noqa: PLR0913 (one parameter an option)
     ] = None,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of each worker.")] = 1,
     with_controls: Annotated[
-        bool, typer.Option("--with-controls", help="Add the controls of every macro arm that are not among the arms yet.")
+        bool,
+        typer.Option("--with-controls", help="Add the controls of every macro arm that are not among the arms yet."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show configuration, cells and an estimate; do nothing.")
@@ -181,7 +184,7 @@ def report(
 @app.command("list", epilog="Example: marl-bench list baselines --details")
 def list_(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="tasks, baselines, terminations or presets.", show_default=False)
+        str, typer.Argument(metavar="KIND", help="tasks, baselines, terminations, presets or grids.", show_default=False)
     ],
     details: Annotated[
         bool, typer.Option("--details", help="Import the plugins and show version and summary.")
@@ -189,6 +192,7 @@ def list_(
     plugin: PluginPaths = None,
 ) -> None:
     """List what can be named on the command line; imports no plugin unless asked for details."""
+    from marl_bench.arm_grids import grid_names, load_grid
     from marl_bench.config import load_preset, preset_names
     from marl_bench.errors import UnknownNameError
     from marl_bench.plugins import SPEC_TYPES, Registry
@@ -197,9 +201,15 @@ def list_(
         for name in preset_names():
             typer.echo(f"{name}\t{load_preset(name)['summary']}")
         return
+    if kind == "grids":
+        for grid in map(load_grid, grid_names()):
+            typer.echo(f"{grid.name}\t{grid.version}\t{grid.hash}\t{grid.summary}")
+            if details:
+                typer.echo("".join(f"  {arm}\n" for arm in grid.arms), nl=False)
+        return
     group = f"marl_bench.{kind}"
     if group not in SPEC_TYPES:
-        raise UnknownNameError("kind", kind, ["presets", *(name.removeprefix("marl_bench.") for name in SPEC_TYPES)])
+        raise UnknownNameError("kind", kind, ["grids", "presets", *(name.removeprefix("marl_bench.") for name in SPEC_TYPES)])
     for found in Registry(plugin or []).list(group):
         if details:
             spec = found.load()

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
+from marl_bench.arm_grids import expand_grids
 from marl_bench.config import ResolvedConfig, RunConfig
 from marl_bench.planning import ArmPlan, build_rule, plan_arm
 from marl_bench.plugins import Registry
@@ -35,6 +36,7 @@ def with_controls(arms: Sequence[str], config: RunConfig, registry: Registry) ->
         UnknownNameError: A baseline, rule or option does not exist.
         ConfigError: An arm is wrong.
     """
+    arms = expand_grids(arms)
     result = list(arms)
     names = {plan_arm(text, config, registry).name for text in arms}
     for text in arms:

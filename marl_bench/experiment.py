@@ -142,7 +142,9 @@ def default_jobs() -> int:
 
 def _cells_failed(failures: Sequence[Event], plan: Plan) -> CellFailedError:
     causes = " ".join(f"{event.job.name}: {event.error}" for event in failures)
-    return CellFailedError(f"{len(failures)} of {len(plan.cells())} cells failed; the same command again retries them. {causes}")
+    return CellFailedError(
+        f"{len(failures)} of {len(plan.cells())} cells failed; the same command again retries them. {causes}"
+    )
 
 
 def _needs_reward_model(plan: Plan) -> bool:

@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from marl_bench.arm_grids import expand_grids
 from marl_bench.arms import canonical_rule, folder_name, parse_arm, parse_rule
 from marl_bench.config import PpoConfig, ResolvedConfig, RunConfig
 from marl_bench.errors import ConfigError, UnknownNameError
-from marl_bench.interfaces import BaselineSpec, TaskSpec, TerminationRule
+from marl_bench.interfaces import BaselineSpec, PolicyContext, TaskSpec, TerminationRule
 from marl_bench.plugins import Registry
 from marl_bench.run_dir import RunDir, digest_of_json
 
@@ -125,16 +126,30 @@ def make_plan(resolved: ResolvedConfig, registry: Registry, *, out: Path | None,
         UnknownNameError: A task, baseline or rule does not exist.
         ConfigError: An arm, option or task option is wrong, or two arms are the same.
     """
-    config = resolved.config
+    config = resolved.config.model_copy(update={"arms": expand_grids(resolved.config.arms)})
     task = registry.task(config.task)
     task_options(task, config)
     arms = [plan_arm(text, config, registry) for text in config.arms]
     twice = {arm.label for arm in arms if sum(other.name == arm.name for other in arms) > 1}
     if twice:
         raise ConfigError(f"--arm {', '.join(sorted(twice))}: given twice; every arm needs settings of its own.")
+    for arm in arms:
+        _check_buildable(arm, config, registry)
     config_hash = digest_of_json({"task_version": task.version, **config.hashed_part()})
     root = out if out is not None else DEFAULT_ROOT / f"{config.task}-{resolved.preset}-{config_hash[:8]}"
     return Plan(config, resolved.preset, config_hash, root, arms, registry.plugin_paths, jobs, threads)
+
+
+def _check_buildable(arm: ArmPlan, config: RunConfig, registry: Registry) -> None:
+    """Builds the baseline once, so that an arm which its baseline refuses is refused before any work."""
+    spec = registry.baseline(arm.baseline)
+    if spec.kind == "policy":
+        rule = build_rule(arm.rule, registry) if arm.rule else None
+        length = None if rule is None else rule.nominal_length or 1.0
+        try:
+            spec.build(PolicyContext(arm.ppo(config), rule, length))
+        except ConfigError as error:
+            raise ConfigError(f"arm '{arm.label}': {error}") from error
 
 
 def task_options(task: TaskSpec, config: RunConfig) -> Any:

@@ -1,13 +1,13 @@
 """Token PPO with lambda = 1: the control for any credit horizon, and the matched one of whole responses."""
 
 from marl_bench.interfaces import BaselineSpec, PolicyContext
-from marl_bench.macro.termination import EveryNTokens
 from marl_bench_baselines.macro_ppo import MacroPpo
+from marl_bench_baselines.token_ppo import token_level
 
 
 def build(context: PolicyContext) -> MacroPpo:
     """Returns token PPO with lambda = 1."""
-    return MacroPpo(EveryNTokens(1), context.ppo.model_copy(update={"gae_lambda": 1.0}))
+    return token_level(context.ppo.model_copy(update={"gae_lambda": 1.0}))
 
 
 BASELINE = BaselineSpec(

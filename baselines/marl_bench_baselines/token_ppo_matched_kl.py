@@ -5,8 +5,8 @@ import math
 from marl_bench.config import PpoConfig
 from marl_bench.errors import ConfigError
 from marl_bench.interfaces import BaselineSpec, PolicyContext
-from marl_bench.macro.termination import EveryNTokens
 from marl_bench_baselines.macro_ppo import MacroPpo
+from marl_bench_baselines.token_ppo import token_level
 
 
 def check_kl_is_averaged(ppo: PpoConfig, *, control: str) -> None:
@@ -39,7 +39,7 @@ def build(context: PolicyContext) -> MacroPpo:
             "token_ppo_matched_kl: needs a rule of finite length to match, for example token_ppo_matched_kl:fixed(n=5); "
             "for whole responses macro_ppo_summed:whole is the control."
         )
-    return MacroPpo(EveryNTokens(1), context.ppo.model_copy(update={"kl_coef": context.ppo.kl_coef / length}))
+    return token_level(context.ppo.model_copy(update={"kl_coef": context.ppo.kl_coef / length}))
 
 
 BASELINE = BaselineSpec(

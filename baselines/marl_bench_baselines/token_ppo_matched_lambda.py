@@ -2,23 +2,27 @@
 
 from marl_bench.errors import ConfigError
 from marl_bench.interfaces import BaselineSpec, PolicyContext
-from marl_bench.macro.termination import EveryNTokens
 from marl_bench_baselines.macro_ppo import MacroPpo
+from marl_bench_baselines.token_ppo import token_level
 
 
 def build(context: PolicyContext) -> MacroPpo:
     """Returns token PPO with lambda^(1/n), n the mean macro length of the matched rule; for `whole` that is 1.
 
     Raises:
-        ConfigError: The arm names no rule to match.
+        ConfigError: The arm names no rule to match, or lambda counts tokens already.
     """
+    if context.ppo.method_options().lambda_per == "token":
+        raise ConfigError(
+            "token_ppo_matched_lambda: not applicable with lambda_per=token, where macro actions have the horizon of tokens."
+        )
     length = context.mean_macro_length
     if length is None:
         raise ConfigError(
             "token_ppo_matched_lambda: needs the rule it matches, for example token_ppo_matched_lambda:fixed(n=5)."
         )
     gae_lambda = context.ppo.gae_lambda ** (1 / length)
-    return MacroPpo(EveryNTokens(1), context.ppo.model_copy(update={"gae_lambda": gae_lambda}))
+    return token_level(context.ppo.model_copy(update={"gae_lambda": gae_lambda}))
 
 
 BASELINE = BaselineSpec(

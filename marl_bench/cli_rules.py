@@ -1,0 +1,54 @@
+"""The verbs of `marl-bench rule`: parse, call one function, print. Nothing heavy is imported before a verb needs it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Termination rules: definitions, cuts of real responses, the contract.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+PluginPaths = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable)."),
+]
+
+
+@app.command(epilog="Example: marl-bench rule show 'fixed(n=5)'")
+def show(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="NAME or NAME(args).", show_default=False)],
+    plugin: PluginPaths = None,
+) -> None:
+    """Show a rule's canonical text, version, hash, parameters, and what it reads."""
+    from marl_bench.planning import plan_rule
+    from marl_bench.plugins import Registry
+    from marl_bench.rules.definitions import describe_rule
+
+    registry = Registry(plugin or [])
+    for what, value in describe_rule(plan_rule(rule, registry), registry):
+        typer.echo(f"{what}\t{value}")
+
+
+@app.command(epilog="Example: marl-bench rule diff 'fixed(n=5)' results/RUN/cells/CELL/record.json")
+def diff(
+    first: Annotated[
+        str, typer.Argument(metavar="RULE", help="A rule, or a cell's record.json for the rule it was made with.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="RULE", help="Likewise.")],
+    plugin: PluginPaths = None,
+) -> None:
+    """Show what changed between two definitions; prints nothing but a line where they are the same."""
+    from marl_bench.plugins import Registry
+    from marl_bench.rules.definitions import differences, read_definition
+
+    registry = Registry(plugin or [])
+    one, other = (read_definition(text, registry) for text in (first, second))
+    rows = differences(one, other)
+    if not rows:
+        typer.echo(f"same definition: {one.text}, version {one.version}, hash {one.hash}")
+    for what, before, after in rows:
+        typer.echo(f"{what}\t{before}\t{after}")

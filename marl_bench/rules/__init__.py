@@ -1,0 +1,1 @@
+"""What `marl-bench rule` shows of termination rules: definitions, cuts of real responses."""
