@@ -82,7 +82,8 @@ def run(  # noqa: PLR0913 (one parameter an option)
     arm: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ARM", help="BASELINE[:RULE(args)][@option=value,...] or a grid (repeatable); bare macro_ppo is fixed(n=5)."
+            metavar="ARM",
+            help="BASELINE[:RULE(args)][@option=value,...] or a grid (repeatable); bare macro_ppo is fixed(n=5).",
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Number of seeds.")] = None,
@@ -184,7 +185,8 @@ def report(
 @app.command("list", epilog="Example: marl-bench list baselines --details")
 def list_(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="tasks, baselines, terminations, presets or grids.", show_default=False)
+        str,
+        typer.Argument(metavar="KIND", help="tasks, baselines, terminations, presets or grids.", show_default=False),
     ],
     details: Annotated[
         bool, typer.Option("--details", help="Import the plugins and show version and summary.")
@@ -209,7 +211,9 @@ def list_(
         return
     group = f"marl_bench.{kind}"
     if group not in SPEC_TYPES:
-        raise UnknownNameError("kind", kind, ["grids", "presets", *(name.removeprefix("marl_bench.") for name in SPEC_TYPES)])
+        raise UnknownNameError(
+            "kind", kind, ["grids", "presets", *(name.removeprefix("marl_bench.") for name in SPEC_TYPES)]
+        )
     for found in Registry(plugin or []).list(group):
         if details:
             spec = found.load()

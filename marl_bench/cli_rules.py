@@ -52,3 +52,32 @@ def diff(
         typer.echo(f"same definition: {one.text}, version {one.version}, hash {one.hash}")
     for what, before, after in rows:
         typer.echo(f"{what}\t{before}\t{after}")
+
+
+@app.command(epilog="Example: marl-bench rule check surprising --plugin surprising.py")
+def check(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="NAME or NAME(args).", show_default=False)],
+    plugin: PluginPaths = None,
+) -> None:
+    """Check a rule against the contract; exit status 1 and a list of what is wrong where it breaks it."""
+    from marl_bench.macro.contract import CLAUSES, check_rule, fitted, measure_speed
+    from marl_bench.planning import build_rule, plan_rule
+    from marl_bench.plugins import Registry
+
+    registry = Registry(plugin or [])
+    planned = plan_rule(rule, registry)
+    built = fitted(build_rule(planned, registry))
+    broken = {violation.clause: violation.problem for violation in check_rule(built)}
+    for clause in CLAUSES:
+        typer.echo(f"{'FAILED' if clause in broken else 'ok'}\t{clause}" + (f": {broken[clause]}" if clause in broken else ""))
+    if not broken:
+        speed = measure_speed(built)
+        problem = speed.problem
+        typer.echo(
+            f"{'FAILED' if problem else 'ok'}\tspeed: {1000 * speed.seconds:.2f} ms for {speed.responses} responses of {speed.tokens} tokens, "
+            f"{speed.ratio:.1f} times fixed(n=5)" + (f"; {problem}" if problem else "")
+        )
+        broken = {"speed": problem} if problem else {}
+    if broken:
+        typer.echo(f"marl-bench: termination rule '{planned.text}' breaks {len(broken)} of {len(CLAUSES) + 1} clauses.", err=True)
+        raise typer.Exit(1)

@@ -18,7 +18,7 @@ os.environ.update(
     OMP_NUM_THREADS="1",
 )
 
-import pytest
+import pytest  # noqa: E402 (after the environment is set)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -34,7 +34,11 @@ def _model(path: Path) -> LlamaForCausalLM:
 
     width = dim // heads
     embeddings, attention_norms = take(vocabulary, dim), take(layers, dim)
-    queries, keys, values = take(layers, dim, dim), take(layers, kv_heads * width, dim), take(layers, kv_heads * width, dim)
+    queries, keys, values = (
+        take(layers, dim, dim),
+        take(layers, kv_heads * width, dim),
+        take(layers, kv_heads * width, dim),
+    )
     outputs, ffn_norms = take(layers, dim, dim), take(layers, dim)
     gates, downs, ups, norm = take(layers, hidden, dim), take(layers, dim, hidden), take(layers, hidden, dim), take(dim)
     state = {"model.embed_tokens.weight": embeddings, "lm_head.weight": embeddings, "model.norm.weight": norm}
@@ -98,4 +102,6 @@ def _tokenizer(path: Path) -> PreTrainedTokenizerFast:
     special = [AddedToken(text, special=True, normalized=False) for text in ("<unk>", "<s>", "</s>")]
     backend.add_special_tokens(special)
     # Bytes stand in for every unknown text, so <unk> never occurs and can pad.
-    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", bos_token="<s>", unk_token="<unk>", pad_token="<unk>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="</s>", bos_token="<s>", unk_token="<unk>", pad_token="<unk>"
+    )

@@ -114,7 +114,13 @@ def test_method_presets_are_those_of_the_table():
             preset.value_clip_range,
             preset.whiten_advantages,
         )
-        assert (preset.value_pooling, preset.loss_average, preset.lambda_per, preset.critic_target, preset.truncation) == (
+        assert (
+            preset.value_pooling,
+            preset.loss_average,
+            preset.lambda_per,
+            preset.critic_target,
+            preset.truncation,
+        ) == (
             "equal",
             "token",
             "macro",

@@ -26,7 +26,13 @@ ARMS = {"sft", "token_ppo", "token_ppo_matched_lambda-fixed_n5", "macro_ppo-fixe
 
 def start(folder, *arguments):
     command = [sys.executable, "-m", "marl_bench", "run", "--out", str(folder), *SMALL, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONWARNINGS": "default"})
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "default"},
+    )
 
 
 def run(folder, *arguments, status=0):
@@ -79,12 +85,19 @@ def test_records_say_what_made_them_and_name_no_place(finished):
 
 def test_arms_of_a_seed_start_from_the_same_rollout(finished):
     folder, _, _ = finished
-    first = {name: json.loads((folder / "cells" / f"{name}-seed0" / "metrics.jsonl").read_text().splitlines()[0]) for name in ARMS - {"sft"}}
+    first = {
+        name: json.loads((folder / "cells" / f"{name}-seed0" / "metrics.jsonl").read_text().splitlines()[0])
+        for name in ARMS - {"sft"}
+    }
     assert len({line["score"] for line in first.values()}) == 1
     assert len({line["tokens_sampled"] for line in first.values()}) == 1
     # lambda^(1/n) per token is the credit horizon of lambda per n tokens, up to the rest at the end.
     credit = {name: line["first_macro_credit"] for name, line in first.items()}
-    assert credit["token_ppo"] < credit["token_ppo_matched_lambda-fixed_n5"] == pytest.approx(credit["macro_ppo-fixed_n5"], abs=0.05)
+    assert (
+        credit["token_ppo"]
+        < credit["token_ppo_matched_lambda-fixed_n5"]
+        == pytest.approx(credit["macro_ppo-fixed_n5"], abs=0.05)
+    )
 
 
 def test_the_reward_model_scores_references_zero_on_average(finished):
@@ -112,7 +125,16 @@ def test_the_tables_hold_every_cell_and_no_clock(finished):
     assert list(rows[0]) == ["arm", "seed", "metric", "value"]
     assert {(row["arm"], row["seed"]) for row in rows} == {(arm, seed) for arm in ARMS for seed in "01"}
     metrics = {row["metric"] for row in rows}
-    assert {"reward_model_score", "oracle", "rouge1", "rouge2", "rougeL", "response_tokens", "finished", "kl"} <= metrics
+    assert {
+        "reward_model_score",
+        "oracle",
+        "rouge1",
+        "rouge2",
+        "rougeL",
+        "response_tokens",
+        "finished",
+        "kl",
+    } <= metrics
     assert not any("second" in metric or "memory" in metric for metric in metrics)
     assert "seconds" in (folder / "costs.csv").read_text()
 
@@ -123,7 +145,9 @@ def test_the_mean_of_the_samples_is_the_score_of_the_table(finished):
     for name, record in records(folder).items():
         lines = [json.loads(line) for line in (folder / "cells" / name / "samples.jsonl").read_text().splitlines()]
         mean = sum(line["metrics"]["oracle"] for line in lines) / len(lines)
-        row = scores[(scores.arm == record["arm"]["name"]) & (scores.seed == record["seed"]) & (scores.metric == "oracle")]
+        row = scores[
+            (scores.arm == record["arm"]["name"]) & (scores.seed == record["seed"]) & (scores.metric == "oracle")
+        ]
         assert row.value.item() == pytest.approx(mean)
     assert len(samples) == 8 * 12
     assert len(curves) == 6 * 2
@@ -161,7 +185,17 @@ def test_another_configuration_is_refused_in_the_same_folder(finished):
 def test_more_arms_reuse_what_is_finished(finished):
     folder, _, _ = finished
     before = records(folder)
-    _, err = run(folder, "--arm", "sft", "--arm", "macro_ppo:whole", "--seeds", "1", "--arm", "macro_ppo:fixed(n=5)@method=official_code")
+    _, err = run(
+        folder,
+        "--arm",
+        "sft",
+        "--arm",
+        "macro_ppo:whole",
+        "--seeds",
+        "1",
+        "--arm",
+        "macro_ppo:fixed(n=5)@method=official_code",
+    )
     assert "1 of 3 cells are complete already" in err
     after = records(folder)
     assert {"macro_ppo-whole-seed0", "macro_ppo-fixed_n5-methodofficial_code-seed0"} == set(after) - set(before)
@@ -197,7 +231,9 @@ def _workers_of(folder):
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if str(folder) in (entry / "cmdline").read_text() or any(str(folder) in os.readlink(link) for link in (entry / "fd").iterdir()):
+            if str(folder) in (entry / "cmdline").read_text() or any(
+                str(folder) in str(link.readlink()) for link in (entry / "fd").iterdir()
+            ):
                 found.append(entry.name)
         except OSError:
             continue
@@ -250,8 +286,22 @@ def test_a_reward_that_is_nan_fails_its_cells_with_status_1(tmp_path):
 
 
 def test_a_plugin_task_with_a_rule_reward_runs(tmp_path):
-    (tmp_path / "count.py").write_text(NAN_TASK.replace("math.nan if p.id == \"p3\" else ", "").replace('"nan"', '"count"'))
-    run(tmp_path / "run", "--task", "count", "--plugin", str(tmp_path / "count.py"), "--arm", "sft", "--arm", "macro_ppo:whole", "--seeds", "1")
+    (tmp_path / "count.py").write_text(
+        NAN_TASK.replace('math.nan if p.id == "p3" else ', "").replace('"nan"', '"count"')
+    )
+    run(
+        tmp_path / "run",
+        "--task",
+        "count",
+        "--plugin",
+        str(tmp_path / "count.py"),
+        "--arm",
+        "sft",
+        "--arm",
+        "macro_ppo:whole",
+        "--seeds",
+        "1",
+    )
     assert {record["status"] for record in records(tmp_path / "run").values()} == {"complete"}
     assert not (tmp_path / "run" / "shared" / "reward_model").exists()
 

@@ -52,7 +52,10 @@ def test_wrong_rules_are_one_clear_error(registry, text, message):
 
 
 def test_arms_have_readable_folder_names(registry, config):
-    names = {text: plan_arm(text, config, registry).name for text in ("sft", "macro_ppo", "macro_ppo:whole", "token_ppo@gae_lambda=0.99,gamma=1")}
+    names = {
+        text: plan_arm(text, config, registry).name
+        for text in ("sft", "macro_ppo", "macro_ppo:whole", "token_ppo@gae_lambda=0.99,gamma=1")
+    }
     assert names == {
         "sft": "sft",
         "macro_ppo": "macro_ppo-fixed_n5",
@@ -96,12 +99,15 @@ def test_the_default_folder_depends_on_what_is_computed_only(registry):
 
 
 def test_a_control_names_the_macro_arm_it_matches(registry):
-    plan = plan_of(registry, arms=["macro_ppo:fixed(n=3)", "macro_ppo:fixed(n=5)", "token_ppo_matched_lambda:fixed(n=5)", "token_ppo"])
+    plan = plan_of(
+        registry,
+        arms=["macro_ppo:fixed(n=3)", "macro_ppo:fixed(n=5)", "token_ppo_matched_lambda:fixed(n=5)", "token_ppo"],
+    )
     assert [matched_arm(arm, plan, registry) for arm in plan.arms] == ["", "", "macro_ppo-fixed_n5", ""]
 
 
 def test_unknown_task_options_name_the_nearest(registry):
-    with pytest.raises(UnknownNameError, match="option of task 'tldr' 'promt'. Did you mean 'prompt'"):
+    with pytest.raises(UnknownNameError, match=r"option of task 'tldr' 'promt'. Did you mean 'prompt'"):
         plan_of(registry, task_options={"promt": "default"})
     with pytest.raises(ConfigError, match="task_options of 'tldr'"):
         plan_of(registry, task_options={"prompt": "other"})

@@ -37,7 +37,11 @@ def test_a_duplicate_id_names_both_owners(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("raise RuntimeError('oh')", r"import failed \(RuntimeError: oh\)"), ("def", r"import failed \(SyntaxError"), ("x = 1", "defines no plugin")],
+    [
+        ("raise RuntimeError('oh')", r"import failed \(RuntimeError: oh\)"),
+        ("def", r"import failed \(SyntaxError"),
+        ("x = 1", "defines no plugin"),
+    ],
 )
 def test_a_broken_plugin_file_is_a_clear_error(tmp_path, text, message):
     (tmp_path / "mine.py").write_text(text)
@@ -47,12 +51,14 @@ def test_a_broken_plugin_file_is_a_clear_error(tmp_path, text, message):
 
 def test_a_path_without_python_is_a_clear_error(tmp_path):
     for path in (tmp_path, tmp_path / "none.py"):
-        with pytest.raises(PluginError, match="should be a .py file or a folder"):
+        with pytest.raises(PluginError, match=r"should be a .py file or a folder"):
             Registry([path])
 
 
 def entry(value):
-    return Plugin("marl_bench.tasks", "x", "some-package", importlib.metadata.EntryPoint("x", value, "marl_bench.tasks"))
+    return Plugin(
+        "marl_bench.tasks", "x", "some-package", importlib.metadata.EntryPoint("x", value, "marl_bench.tasks")
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,11 +75,14 @@ def test_a_broken_entry_point_names_its_distribution(value, message):
 
 
 def test_unknown_names_show_the_nearest(registry):
-    with pytest.raises(UnknownNameError, match="unknown task 'tlrd'. Did you mean 'tldr'"):
+    with pytest.raises(UnknownNameError, match=r"unknown task 'tlrd'. Did you mean 'tldr'"):
         registry.task("tlrd")
 
 
-@pytest.mark.parametrize("module", ["cli", "experiment", "executors", "plugins", "planning", "config", "records", "interfaces", "reporting.report"])
+@pytest.mark.parametrize(
+    "module",
+    ["cli", "experiment", "executors", "plugins", "planning", "config", "records", "interfaces", "reporting.report"],
+)
 def test_what_every_verb_needs_loads_without_torch(module):
     code = (
         f"import marl_bench.{module}, sys; heavy = {{'torch', 'transformers', 'datasets', 'trl', 'evaluate'}} & set(sys.modules); "

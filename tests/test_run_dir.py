@@ -76,7 +76,11 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 
 
 def test_a_second_process_on_one_folder_is_refused(tmp_path):
-    with locked(RunDir(tmp_path)), pytest.raises(RunFolderError, match="another marl-bench is working"), locked(RunDir(tmp_path)):
+    with (
+        locked(RunDir(tmp_path)),
+        pytest.raises(RunFolderError, match="another marl-bench is working"),
+        locked(RunDir(tmp_path)),
+    ):
         pass
     with locked(RunDir(tmp_path)):
         pass
@@ -103,7 +107,11 @@ def test_samples_of_unfinished_cells_are_not_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"schema_version": 99}, "schema version 99"), ({"surprise": 1}, "unknown field surprise"), ({"seed": ...}, "incomplete record")],
+    [
+        ({"schema_version": 99}, "schema version 99"),
+        ({"surprise": 1}, "unknown field surprise"),
+        ({"seed": ...}, "incomplete record"),
+    ],
 )
 def test_records_of_another_layout_are_refused(tmp_path, change, message):
     data = record().to_json()

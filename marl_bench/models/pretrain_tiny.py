@@ -157,7 +157,7 @@ def pretrain(model: LlamaForCausalLM, texts: torch.Tensor, config: PretrainConfi
             labels = ids.masked_fill(ids == model.config.pad_token_id, -100)
         loss = model(input_ids=ids, labels=labels).loss
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -31,6 +31,8 @@ from marl_bench.training.progress import Progress
 from marl_bench.training.supervised import train_reward_model, train_sft
 
 CALIBRATION_RESPONSES = 256
+HEAD_STD = 0.02
+"""Spread of a new head's weights, as transformers draws them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +165,10 @@ def _reward_model_stage(
             raise DataError(
                 "reward model: the data have no preference pairs to train on; give a finished one with --reward-model."
             )
+        # A zero head would leave the trunk without a gradient at first.
+        torch.nn.init.normal_(
+            model.score.weight, std=HEAD_STD, generator=torch.Generator().manual_seed(config.data.seed)
+        )
         figures |= {"training_pairs": len(training)} | train_reward_model(
             model,
             tokenizer,

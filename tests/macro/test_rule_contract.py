@@ -1,13 +1,17 @@
-"""The contract of a termination rule, for every rule that is installed."""
+"""Every rule that is installed keeps the contract, and rules that break it are found out."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
 
 from marl_bench.errors import ConfigError
 from marl_bench.interfaces import TerminationRule
-from marl_bench.macro.segmentation import check_partition
+from marl_bench.macro.contract import CLAUSES, RULE_NEEDS, Speed, check_clause, check_rule, fitted, measure_speed
+from marl_bench.macro.segmentation import from_starts
+from marl_bench.macro.starts import StartsRule
+from marl_bench.macro.termination import EveryNTokens
 from marl_bench.planning import build_rule, plan_rule
 from marl_bench.plugins import Registry
 from marl_bench.training.rollout import GATHERED
@@ -24,94 +28,108 @@ VARIANTS = [
     "vocabulary(k=20)",
 ]
 TEXTS = [plugin.id for plugin in Registry().list("marl_bench.terminations")] + VARIANTS
-LENGTHS = [12, 0, 1, 30, 2, 64, 7, 0]
 
 
-@pytest.fixture(params=TEXTS)
-def rule(request, registry, rows):
+@pytest.fixture(scope="module", params=TEXTS)
+def rule(request, registry):
     try:
-        built = build_rule(plan_rule(request.param, registry), registry)
+        return fitted(build_rule(plan_rule(request.param, registry), registry))
     except ConfigError as error:  # a parser that is not installed names its extra
         assert "install marl-bench[" in str(error)
         pytest.skip(str(error))
-    return built.fit(row.ids for row in rows)
 
 
-@pytest.fixture(scope="module")
-def rows(building):
-    return [building.random_row(seed, length) for seed, length in enumerate(LENGTHS)]
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_every_rule_keeps_the_contract(rule, clause):
+    assert check_clause(rule, clause) is None
 
 
-def _ids(rule, rollout):
-    """Returns the macro ids of every row without padding."""
-    ids = rule.segment(rollout).macro_ids
-    return [row[row >= 0].tolist() for row in ids]
+def test_rollouts_gather_all_that_a_rule_may_need():
+    assert RULE_NEEDS <= GATHERED
 
 
-def test_it_keeps_the_protocol(rule):
-    assert isinstance(rule, TerminationRule)
-    assert rule.needs <= GATHERED
-    assert rule.nominal_length is None or rule.nominal_length >= 1
+@dataclasses.dataclass(frozen=True)
+class Broken:
+    """Cuts as a function of the rollout says, without the care of `StartsRule`."""
+
+    cut: object
+    needs: frozenset[str] = frozenset()
+    nominal_length: float | None = None
+
+    def fit(self, token_ids):
+        return self
+
+    def segment(self, rollout):
+        return self.cut(rollout)
 
 
-def test_it_returns_a_partition_without_empty_macro_actions(rule, building, rows):
-    rollout = building.rollout(rows, padding=3)
-    segmentation = rule.segment(rollout)
-    check_partition(segmentation, rollout.tokens.response_mask)
-    assert torch.equal(segmentation.macro_lengths > 0, segmentation.macro_mask)
-    assert segmentation.macro_mask.any(dim=1).tolist() == [length > 0 for length in LENGTHS]
-    assert 0 <= segmentation.fallbacks <= len(rows)
+def _every_other(rollout):
+    mask = rollout.tokens.response_mask
+    return from_starts((torch.arange(mask.shape[1]) % 2 == 0).expand_as(mask), mask)
 
 
-def test_it_is_deterministic_and_leaves_the_rollout_alone(rule, building, rows):
-    rollout = building.rollout(rows)
-    before = [
-        tensor.clone() for tensor in (rollout.token_ref_log_probs, rollout.token_entropies, rollout.tokens.response_ids)
-    ]
-    assert _ids(rule, rollout) == _ids(rule, rollout)
-    after = (rollout.token_ref_log_probs, rollout.token_entropies, rollout.tokens.response_ids)
-    assert all(map(torch.equal, before, after))
+def _onto_padding(rollout):
+    parts = _every_other(rollout)
+    return dataclasses.replace(parts, macro_ids=parts.macro_ids.clamp(min=0))
 
 
-def test_more_padding_changes_nothing(rule, building, rows):
-    assert _ids(rule, building.rollout(rows)) == _ids(rule, building.rollout(rows, padding=9))
+def _from_the_end_of_the_batch(rollout):
+    mask = rollout.tokens.response_mask
+    return from_starts((torch.arange(mask.shape[1]).flip(0) % 4 == 0).expand_as(mask), mask)
 
 
-def test_rows_do_not_leak(rule, building, rows):
-    together = _ids(rule, building.rollout(rows))
-    assert [_ids(rule, building.rollout([row]))[0] for row in rows] == together
-    assert _ids(rule, building.rollout(rows[::-1])) == together[::-1]
+def _by_the_first_row(rollout):
+    mask = rollout.tokens.response_mask
+    return from_starts((rollout.token_ref_log_probs[:1] < -2).expand_as(mask), mask)
 
 
-@pytest.mark.parametrize("lengths", [[0], [1], [0, 0, 0], [1, 0, 1]])
-def test_responses_of_length_zero_and_one(rule, building, lengths):
-    rollout = building.rollout([building.random_row(7, length) for length in lengths], padding=1)
-    segmentation = rule.segment(rollout)
-    check_partition(segmentation, rollout.tokens.response_mask)
-    assert segmentation.macro_lengths.sum(dim=1).tolist() == lengths
+def _raises(rollout):
+    raise IndexError("no such token")
 
 
-def test_without_any_column(rule, building):
-    segmentation = rule.segment(building.rollout([building.row(0)]))
-    assert segmentation.macro_ids.shape == (1, 0)
+def _spoils(rollout):
+    rollout.token_values.zero_()
+    return _every_other(rollout)
 
 
-@pytest.mark.parametrize("ids", [[11, 12, 2, 3, 11], [15, 16, 15], [17, 14, 2], [2], [9, 9, 9], [0, 1]])
-def test_texts_in_other_scripts_emoji_and_newlines(rule, building, ids):
-    row = building.Row(ids, *([-1.0] * len(ids) for _ in range(4)))
-    rollout = building.rollout([row, building.random_row(3, 9)])
-    check_partition(rule.segment(rollout), rollout.tokens.response_mask)
+def _reads(rollout):
+    return from_starts(rollout.token_values > 0, rollout.tokens.response_mask)
 
 
-def test_it_reads_nothing_that_it_does_not_ask_for(rule, building, rows):
-    rollout = building.rollout(rows)
-    parts = {
-        "logprobs": {"token_log_probs": torch.full_like(rollout.token_log_probs, torch.nan)},
-        "ref_logprobs": {"token_ref_log_probs": torch.full_like(rollout.token_ref_log_probs, torch.nan)},
-        "values": {"token_values": torch.full_like(rollout.token_values, torch.nan)},
-        "entropies": {"token_entropies": None},
-        "text": {"texts": None},
-        "offsets": {"token_offsets": None},
-    }
-    left_out = {name: value for need, part in parts.items() if need not in rule.needs for name, value in part.items()}
-    assert _ids(rule, dataclasses.replace(rollout, **left_out)) == _ids(rule, rollout)
+def _cut_by_turns():
+    turns = itertools.count()
+    return lambda rollout: EveryNTokens(2 + next(turns) % 2).segment(rollout)
+
+
+@pytest.mark.parametrize(
+    ("cut", "clause", "problem"),
+    [
+        (_onto_padding, "partition", "macro action on padding"),
+        (_cut_by_turns(), "determinism", "in two ways"),
+        (_from_the_end_of_the_batch, "padding invariance", "more padding"),
+        (_by_the_first_row, "row independence", "with other rows beside it"),
+        (_raises, "other scripts", "no such token"),
+        (_raises, "lengths 0 and 1", "raises IndexError: no such token"),
+        (_spoils, "purity", "changes the rollout: token_values"),
+        (_reads, "needs", "reads values, which its needs do not name"),
+    ],
+)
+def test_a_broken_rule_is_found_out(cut, clause, problem):
+    broken = {violation.clause: violation.problem for violation in check_rule(Broken(cut))}
+    assert problem in broken[clause]
+
+
+def test_wrong_needs_and_lengths_break_the_protocol():
+    rule = StartsRule(lambda rollout: rollout.tokens.response_mask, needs=frozenset({"mood"}))
+    assert "needs mood" in check_clause(rule, "protocol")
+    assert "nominal_length is 0.5" in check_clause(dataclasses.replace(rule, needs=frozenset(), nominal_length=0.5), "protocol")
+    assert "has not all of" in check_clause(object(), "protocol")
+
+
+def test_speed_is_measured_against_fixed_and_bounded_for_a_response():
+    assert isinstance(EveryNTokens(3), TerminationRule)
+    speed = measure_speed(EveryNTokens(3), responses=2, tokens=4, repeats=1)
+    assert speed.seconds > 0 and speed.fixed_seconds > 0
+    assert Speed(0.1, 0.001, responses=2, tokens=4).problem is None
+    assert "0.060 s for a response of 4 tokens" in Speed(0.12, 0.001, responses=2, tokens=4).problem
+    assert Speed(0.1, 0.001, responses=2, tokens=4).ratio == pytest.approx(100)

@@ -223,7 +223,7 @@ def test_a_rollout_without_what_a_rule_reads_is_refused(building, registry):
     ],
 )
 def test_parameters_out_of_range_are_one_clear_error(registry, text):
-    with pytest.raises(ConfigError, match="termination rule '"):
+    with pytest.raises(ConfigError, match=r"termination rule '"):
         plan_rule(text, registry)
 
 

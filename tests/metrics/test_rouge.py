@@ -31,7 +31,9 @@ def test_chinese_counts_characters():
 
 def test_a_prompt_without_reference_is_unscored_and_order_is_kept():
     prompts = [Prompt("a", "", reference="one two"), Prompt("b", ""), Prompt("c", "", reference="three")]
-    responses = [Response(prompt.id, text, 1, True) for prompt, text in zip(prompts, ["one two", "x", "four"], strict=True)]
+    responses = [
+        Response(prompt.id, text, 1, True) for prompt, text in zip(prompts, ["one two", "x", "four"], strict=True)
+    ]
     assert rouge().compute(prompts, responses)["rouge1"] == [1.0, None, 0.0]
 
 

@@ -2,11 +2,25 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GemmaConfig, GPT2Config, GPTNeoXConfig, LlamaConfig, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    GemmaConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    Qwen2Config,
+)
 
 VOCABULARY, PAD, EOS = 50, 0, 1
 
-SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 128}
+SMALL = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 128,
+}
 CONFIGS = {
     "llama": LlamaConfig(**SMALL, num_key_value_heads=1, vocab_size=VOCABULARY),
     "gpt2": GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=128, vocab_size=VOCABULARY),

@@ -74,7 +74,9 @@ def test_micro_batches_put_rows_back_in_order(policy):
     tokens = tokens_of(PROMPTS, RESPONSES, left=2, right=3)
     whole = log_probs(policy, tokens)
     for size in (1, 2, 3):
-        torch.testing.assert_close(in_micro_batches(lambda rows: log_probs(policy, rows), tokens, size=size), whole, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            in_micro_batches(lambda rows: log_probs(policy, rows), tokens, size=size), whole, atol=2e-5, rtol=1e-4
+        )
 
 
 def test_trimming_cuts_only_padding_columns():
@@ -87,11 +89,15 @@ def test_trimming_cuts_only_padding_columns():
 def sample(policy, prompts, seeds, *, left=0, **settings):
     tokens = tokens_of(prompts, [[EOS]] * len(prompts), left=left)
     chosen = SamplingSettings(max_response_tokens=12, **settings)
-    return sample_responses(policy, tokens.prompt_ids, tokens.prompt_mask, seeds, settings=chosen, eos_id=EOS, pad_id=PAD)
+    return sample_responses(
+        policy, tokens.prompt_ids, tokens.prompt_mask, seeds, settings=chosen, eos_id=EOS, pad_id=PAD
+    )
 
 
 def rows_of(samples):
-    return [row[mask].tolist() for row, mask in zip(samples.tokens.response_ids, samples.tokens.response_mask, strict=True)]
+    return [
+        row[mask].tolist() for row, mask in zip(samples.tokens.response_ids, samples.tokens.response_mask, strict=True)
+    ]
 
 
 def test_a_row_depends_on_its_seed_and_not_on_its_neighbours(policy):
@@ -130,5 +136,9 @@ def test_top_k_and_top_p_stay_within_their_tokens(policy, settings):
     for prompt, row in zip(PROMPTS * 5, rows_of(sample(policy, PROMPTS * 5, list(range(15)), **settings)), strict=True):
         probabilities = torch.softmax(policy(torch.tensor([prompt])).logits[0, -1], dim=-1).sort(descending=True)
         before = probabilities.values.cumsum(0) - probabilities.values
-        allowed = probabilities.indices[: settings["top_k"]] if "top_k" in settings else probabilities.indices[before < settings["top_p"]]
+        allowed = (
+            probabilities.indices[: settings["top_k"]]
+            if "top_k" in settings
+            else probabilities.indices[before < settings["top_p"]]
+        )
         assert row[0] in allowed.tolist()

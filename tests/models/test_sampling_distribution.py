@@ -11,7 +11,9 @@ def test_tokens_come_with_the_probabilities_of_the_tempered_softmax():
     logits = torch.tensor([[0.0, 1.0, 2.0, -1.0]])
     draws = 20_000
     uniforms = torch.from_numpy(np.random.default_rng(0).random(draws))
-    token, log_prob, entropy = _draw(logits.repeat(draws, 1), uniforms, SamplingSettings(1, temperature=2.0, log_prob_temperature=2.0))
+    token, log_prob, entropy = _draw(
+        logits.repeat(draws, 1), uniforms, SamplingSettings(1, temperature=2.0, log_prob_temperature=2.0)
+    )
     # softmax of (0, .5, 1, -.5): e^x = 1, 1.6487, 2.7183, .6065, sum 5.9735.
     expected = np.array([1, 1.6487, 2.7183, 0.6065]) / 5.9735
     observed = np.bincount(token.numpy(), minlength=4)
@@ -27,7 +29,12 @@ def test_the_ends_of_the_unit_interval_pick_tokens_that_have_mass():
 
 
 def test_row_seeds_differ_in_every_part():
-    seeds = {row_seed(0, "train", 1, "a", 0), row_seed(1, "train", 1, "a", 0), row_seed(0, "train", 2, "a", 0), row_seed(0, "train", 1, "b", 0)}
+    seeds = {
+        row_seed(0, "train", 1, "a", 0),
+        row_seed(1, "train", 1, "a", 0),
+        row_seed(0, "train", 2, "a", 0),
+        row_seed(0, "train", 1, "b", 0),
+    }
     assert len(seeds) == 4
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert row_seed(0, "x") == row_seed(0, "x")

@@ -4,12 +4,12 @@ import gzip
 import json
 
 import pytest
-
-from marl_bench.errors import DataError
-from marl_bench.interfaces import DataSource
 from marl_bench_tasks.tldr import TASK
 from marl_bench_tasks.tldr.rows import check_row
 from marl_bench_tasks.tldr.task import Options, TldrTask
+
+from marl_bench.errors import DataError
+from marl_bench.interfaces import DataSource
 
 
 def row(number=0, **changes):

@@ -20,7 +20,10 @@ class LetterTask:
     metrics: tuple = ()
 
     def score(self, prompts, responses):
-        return [sum("e" in word for word in response.text.split()) / max(len(response.text.split()), 1) for response in responses]
+        return [
+            sum("e" in word for word in response.text.split()) / max(len(response.text.split()), 1)
+            for response in responses
+        ]
 
     def oracle(self, prompts, responses):
         return None
@@ -33,7 +36,10 @@ def letter_task():
 
 @pytest.fixture
 def prompts():
-    return [Prompt(f"p{number}", f"Number {number} says: tell me about {word}. TL;DR:") for number, word in enumerate("cats dogs rent trains".split() * 3)]
+    return [
+        Prompt(f"p{number}", f"Number {number} says: tell me about {word}. TL;DR:")
+        for number, word in enumerate(["cats", "dogs", "rent", "trains"] * 3)
+    ]
 
 
 @pytest.fixture
@@ -41,7 +47,9 @@ def make_actors():
     def make():
         torch.manual_seed(0)
         folder = Path(model_folder("tiny"))
-        return load_actors(policy=folder, sft=folder, reward_model=None, dtype="float32", critic=True, device=torch.device("cpu"))
+        return load_actors(
+            policy=folder, sft=folder, reward_model=None, dtype="float32", critic=True, device=torch.device("cpu")
+        )
 
     return make
 
@@ -49,7 +57,13 @@ def make_actors():
 @pytest.fixture
 def ppo():
     return PpoConfig(
-        updates=2, batch_size=6, micro_batch_size=6, learning_rate=1e-3, critic_learning_rate=1e-2, schedule="constant", warmup_ratio=0.0
+        updates=2,
+        batch_size=6,
+        micro_batch_size=6,
+        learning_rate=1e-3,
+        critic_learning_rate=1e-2,
+        schedule="constant",
+        warmup_ratio=0.0,
     )
 
 

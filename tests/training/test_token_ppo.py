@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from marl_bench_baselines.macro_ppo import MacroPpo
 
 from marl_bench.macro.termination import EveryNTokens
 from marl_bench.models.sampling import row_seed
 from marl_bench.training.ppo import PromptOrder, train_ppo
 from marl_bench.training.progress import NoProgress
 from marl_bench.training.rollout import roll_out
-from marl_bench_baselines.macro_ppo import MacroPpo
 
 
 def trained(make_actors, make_run, task, prompts, ppo, *, name, n=1, updates=2):
@@ -24,7 +24,8 @@ def plain_token_ppo_update(actors, rollout, scores, ppo):
     rows = []
     for row, length in enumerate(rollout.tokens.response_mask.sum(dim=1).tolist()):
         rewards = [
-            -ppo.kl_coef * (rollout.token_log_probs[row, t] - rollout.token_ref_log_probs[row, t]) for t in range(length)
+            -ppo.kl_coef * (rollout.token_log_probs[row, t] - rollout.token_ref_log_probs[row, t])
+            for t in range(length)
         ]
         rewards[-1] = rewards[-1] + scores[row]
         values = [*rollout.token_values[row, :length], torch.tensor(0.0)]
@@ -42,11 +43,15 @@ def plain_token_ppo_update(actors, rollout, scores, ppo):
         response = rollout.tokens.response_ids[row, :length]
         text = torch.cat([prompt, response]).unsqueeze(0)
         log_probs = torch.log_softmax(actors.policy(text).logits[0, len(prompt) - 1 : -1], dim=-1)
-        values = actors.critic.classifier.score(actors.critic.classifier.base_model(text).last_hidden_state)[0, len(prompt) - 1 : -1, 0]
+        values = actors.critic.classifier.score(actors.critic.classifier.base_model(text).last_hidden_state)[
+            0, len(prompt) - 1 : -1, 0
+        ]
         for t in range(length):
             ratio = (log_probs[t, response[t]] - rollout.token_log_probs[row, t]).exp()
             advantage = (advantages[t] - mean) / (deviation + 1e-8) if whiten else advantages[t]
-            policy_loss = policy_loss - torch.min(ratio * advantage, ratio.clamp(1 - ppo.clip_range, 1 + ppo.clip_range) * advantage)
+            policy_loss = policy_loss - torch.min(
+                ratio * advantage, ratio.clamp(1 - ppo.clip_range, 1 + ppo.clip_range) * advantage
+            )
             critic_loss = critic_loss + 0.5 * (values[t] - returns[t]) ** 2
     for loss, model, learning_rate in (
         (policy_loss, actors.policy, ppo.learning_rate),
@@ -81,7 +86,9 @@ def test_token_and_fixed_one_are_equal_bit_for_bit(make_actors, make_run, letter
 
 @pytest.mark.parametrize("method", ["corrected", "paper"])
 @pytest.mark.parametrize("gamma", [1.0, 0.97])
-def test_one_update_equals_an_independent_plain_token_ppo(make_actors, make_run, letter_task, prompts, ppo, method, gamma):
+def test_one_update_equals_an_independent_plain_token_ppo(
+    make_actors, make_run, letter_task, prompts, ppo, method, gamma
+):
     # Adam's first step is the sign of the gradient, so plain SGD-like scaling errors would hide; weights are compared after it, and
     # epsilon makes tiny gradients proportional instead of +-1.
     ppo = ppo.model_copy(update={"method": method, "gamma": gamma, "kl_coef": 0.3})
@@ -90,7 +97,13 @@ def test_one_update_equals_an_independent_plain_token_ppo(make_actors, make_run,
     plain = make_actors()
     batch = PromptOrder(prompts, batch_size=ppo.batch_size, seed=run.seed).batch(0)
     scored = roll_out(
-        plain, letter_task, batch, sampling=run.sampling, ppo=ppo, needs=frozenset({"critic"}), seed_parts=(run.seed, "train", 1)
+        plain,
+        letter_task,
+        batch,
+        sampling=run.sampling,
+        ppo=ppo,
+        needs=frozenset({"critic"}),
+        seed_parts=(run.seed, "train", 1),
     )
     assert scored.rollout.row_seeds[0] == row_seed(run.seed, "train", 1, batch[0].id, 0)
     start = weights(plain.policy)
@@ -118,7 +131,9 @@ def test_training_raises_the_reward(make_actors, make_run, letter_task, prompts,
 
     run = make_run("learns")
     actors = make_actors()
-    settings = ppo.model_copy(update={"updates": 15, "batch_size": 12, "micro_batch_size": 12, "learning_rate": 3e-4, "kl_coef": 0.0})
+    settings = ppo.model_copy(
+        update={"updates": 15, "batch_size": 12, "micro_batch_size": 12, "learning_rate": 3e-4, "kl_coef": 0.0}
+    )
     train_ppo(run, actors, letter_task, MacroPpo(EveryNTokens(4), settings), prompts, NoProgress())
     scores = [json.loads(line)["score"] for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.1

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from marl_bench_baselines.macro_ppo import MacroPpo
 
 from marl_bench.batches import Rollout, Tokens
 from marl_bench.config import PpoConfig
@@ -16,7 +17,6 @@ from marl_bench.training.experience import prepare_experience, token_rewards
 from marl_bench.training.kl_control import next_kl_coef
 from marl_bench.training.ppo import PromptOrder, planned_updates, train_ppo
 from marl_bench.training.progress import NoProgress
-from marl_bench_baselines.macro_ppo import MacroPpo
 
 
 @pytest.fixture
@@ -72,8 +72,12 @@ def test_every_pass_over_the_prompts_has_each_prompt_once_in_another_order():
     ids = [prompt.id for number in range(5) for prompt in order.batch(number)]
     assert sorted(ids[:10]) == sorted(ids[10:]) == sorted(str(number) for number in range(10))
     assert ids[:10] != ids[10:]
-    assert ids == [prompt.id for number in range(5) for prompt in PromptOrder(prompts, batch_size=4, seed=0).batch(number)]
-    assert ids != [prompt.id for number in range(5) for prompt in PromptOrder(prompts, batch_size=4, seed=1).batch(number)]
+    assert ids == [
+        prompt.id for number in range(5) for prompt in PromptOrder(prompts, batch_size=4, seed=0).batch(number)
+    ]
+    assert ids != [
+        prompt.id for number in range(5) for prompt in PromptOrder(prompts, batch_size=4, seed=1).batch(number)
+    ]
 
 
 def test_no_prompts_is_a_clear_error():
@@ -110,7 +114,9 @@ class ScoreTask:
 
 
 def test_a_score_that_is_nan_stops_the_run_and_keeps_the_finished_updates(make_actors, make_run, prompts, ppo):
-    task = ScoreTask(lambda call, responses: [math.nan if call == 2 else 1.0 * len(response.text) for response in responses])
+    task = ScoreTask(
+        lambda call, responses: [math.nan if call == 2 else 1.0 * len(response.text) for response in responses]
+    )
     with pytest.raises(TrainingError, match=r"score of the response to prompt 'p\d+' is nan") as caught:
         run_with(task, make_actors, make_run, prompts, ppo)
     assert caught.value.exit_status == 1
@@ -152,7 +158,9 @@ def test_a_policy_with_dropout_fails_the_ratio_check(make_actors, make_run, lett
         return output
 
     policy.lm_head.register_forward_hook(noisy)
-    with pytest.raises(TrainingError, match=r"seed 3, update 1: before the first optimizer step the ratio .* differs from 1"):
+    with pytest.raises(
+        TrainingError, match=r"seed 3, update 1: before the first optimizer step the ratio .* differs from 1"
+    ):
         run_with(letter_task, make_actors, make_run, prompts, ppo, actors=actors)
     assert calls
 
@@ -172,7 +180,12 @@ def test_every_method_preset_and_option_trains(make_actors, make_run, letter_tas
     changes = [
         {"method": "official_code"},
         {"method": "paper", "truncation": "bootstrap", "lambda_per": "token", "gamma": 0.99},
-        {"ratio_level": "macro_geometric", "loss_average": "macro", "critic_target": "macro", "value_pooling": "position_late"},
+        {
+            "ratio_level": "macro_geometric",
+            "loss_average": "macro",
+            "critic_target": "macro",
+            "value_pooling": "position_late",
+        },
         {"kl_in": "loss", "kl_estimator": "k3", "loss_average": "sequence", "minibatches": 3, "ppo_epochs": 2},
         {"old_logprobs": "recomputed", "value_clip_range": 0.2, "score_clip": 0.5, "kl_controller": "adaptive"},
     ]

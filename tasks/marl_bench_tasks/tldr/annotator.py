@@ -16,7 +16,7 @@ _REFERENCE = "reference"
 _MEDIOCRE = "mediocre"
 # Half of the texts are spoiled, because a reward model that never saw a fault rewards it.
 _SOURCES = (_REFERENCE, _MEDIOCRE, *CORRUPTIONS)
-_SOURCE_WEIGHTS = (0.2, 0.3, *(0.5 / len(CORRUPTIONS) for _ in CORRUPTIONS))
+_SOURCE_WEIGHTS = (0.15, 0.4, *(0.45 / len(CORRUPTIONS) for _ in CORRUPTIONS))
 
 
 @dataclasses.dataclass(frozen=True)

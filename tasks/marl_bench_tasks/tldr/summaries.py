@@ -14,8 +14,8 @@ from marl_bench_tasks.tldr.predicates import (
 )
 from marl_bench_tasks.tldr.vocabulary import DIGRESSIONS
 
-_LOWEST_CARE = 0.2
-_HIGHEST_CARE = 0.7
+_LOWEST_CARE = 0.25
+_HIGHEST_CARE = 0.75
 
 
 def reference_summary(post: Post, rng: random.Random) -> str:
@@ -60,11 +60,11 @@ def _mediocre_sentences(post: Post, rng: random.Random) -> list[str]:
 
 
 def _careless(fact: Fact, post: Post, rng: random.Random) -> list[str]:
-    fault = rng.choices(("wrong", "digression", "invented", "missing"), weights=(8, 60, 8, 24))[0]
+    fault = rng.choices(("wrong", "digression", "invented", "missing"), weights=(6, 76, 2, 16))[0]
     if fault == "wrong":
         return [summary_sentence(with_wrong_value(fact, rng), rng)]
     if fault == "digression":
-        return [_digression(post, rng)]
+        return [_digression(post, rng) for _ in range(rng.choice((1, 2, 2)))]
     if fault == "invented":
         return [_invented(post, rng)]
     return []
