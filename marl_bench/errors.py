@@ -53,6 +53,12 @@ class SegmentationError(MarlBenchError, ValueError):
     """A termination rule did not return a partition of the response tokens."""
 
 
+class RuleContractError(MarlBenchError, ValueError):
+    """A termination rule breaks its contract."""
+
+    exit_status = 1
+
+
 class TrainingError(MarlBenchError, RuntimeError):
     """Training broke an invariant (not finite, wrong ratio); what was done is kept."""
 

@@ -73,8 +73,10 @@ def random_row(seed: int, length: int) -> Row:
 def row(length: int, **numbers: Sequence[float]) -> Row:
     """Returns a response of one repeated token with zeros where no numbers are given."""
     zeros = [0.0] * length
-    named = {name: numbers.get(name, zeros) for name in ("log_probs", "ref_log_probs", "values", "entropies")}
-    return Row([4] * length, **named)
+    log_probs, ref_log_probs, values, entropies = (
+        numbers.get(name, zeros) for name in ("log_probs", "ref_log_probs", "values", "entropies")
+    )
+    return Row([4] * length, log_probs, ref_log_probs, values, entropies)
 
 
 def rollout(rows: Sequence[Row], *, padding: int = 0, dtype: torch.dtype = torch.float32) -> Rollout:

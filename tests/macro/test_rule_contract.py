@@ -126,6 +126,15 @@ def test_wrong_needs_and_lengths_break_the_protocol():
     assert "has not all of" in check_clause(object(), "protocol")
 
 
+def test_a_rule_that_cannot_be_fitted_is_found_out():
+    class Unfit(Broken):
+        def fit(self, token_ids):
+            raise KeyError(next(iter(token_ids))[0])
+
+    [violation] = check_rule(Unfit(_every_other))
+    assert (violation.clause, violation.problem[:15]) == ("fit", "raises KeyError")
+
+
 def test_speed_is_measured_against_fixed_and_bounded_for_a_response():
     assert isinstance(EveryNTokens(3), TerminationRule)
     speed = measure_speed(EveryNTokens(3), responses=2, tokens=4, repeats=1)
