@@ -79,7 +79,8 @@ class Worker:
         folder = self.plan.run_dir.cell(arm.name, seed)
         for name in (RECORD, CURVE, TIMINGS, SAMPLES):
             (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "policy", ignore_errors=True)
+        for name in ("policy", "critic"):
+            shutil.rmtree(folder / name, ignore_errors=True)
         record = self._first_record(arm, seed, stages)
         write_json_atomically(folder / RECORD, record.to_json())
         try:
@@ -116,7 +117,7 @@ class Worker:
             trainer = spec.build()
             context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
             policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
-            trained = Trained(self._actors(stages, policy=policy, critic=False), Budget(0, 0, 0), {})
+            trained = Trained(self._actors(stages, policy=policy, critic_scale=None), Budget(0, 0, 0), {})
         ended = time.perf_counter()
         result = evaluate_policy(
             trained.actors,
@@ -149,24 +150,28 @@ class Worker:
     ) -> Trained:
         config = self.plan.config
         data = self.prepared().data
-        actors = self._actors(stages, policy=stages.sft.folder, critic=True)
+        ppo = arm.ppo(config)
+        actors = self._actors(stages, policy=stages.sft.folder, critic_scale=stages.critic_scale(ppo))
         rule = self._fitted_rule(arm, actors)
         length = self._mean_macro_length(rule, actors)
-        baseline: PolicyBaseline = spec.build(PolicyContext(arm.ppo(config), rule, length))  # type: ignore[assignment]  # kind says so
+        baseline: PolicyBaseline = spec.build(PolicyContext(ppo, rule, length))  # type: ignore[assignment]  # kind says so
         check_needs(baseline.needs, arm=arm.label)
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
         run = PpoRun(arm.label, seed, config.sampling, stages.score_std, folder)
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
-        with folder_written_atomically(folder / "policy") as temporary:
-            actors.policy.save_pretrained(temporary)
-            actors.tokenizer.save_pretrained(temporary)
+        critic = actors.critic.classifier if actors.critic is not None else None
+        for name, model in (("policy", actors.policy), ("critic", critic)):
+            if model is not None:
+                with folder_written_atomically(folder / name) as temporary:
+                    model.save_pretrained(temporary)
+                    actors.tokenizer.save_pretrained(temporary)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
         return Trained(actors, budget, facts)
 
-    def _actors(self, stages: SharedStages, *, policy: Path, critic: bool) -> Actors:
+    def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reward_model = stages.reward_model.folder if stages.reward_model else None
         return load_actors(
@@ -174,7 +179,7 @@ class Worker:
             sft=stages.sft.folder,
             reward_model=reward_model,
             dtype=self.plan.config.model.dtype,
-            critic=critic,
+            critic_scale=critic_scale,
             device=device,
         )
 

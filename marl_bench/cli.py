@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from marl_bench.cli_bench import app as bench_app
 from marl_bench.cli_rules import app as rule_app
 from marl_bench.errors import ConfigError, MarlBenchError
 
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(rule_app, name="rule")
+app.add_typer(bench_app, name="bench")
 
 PluginPaths = Annotated[
     list[Path] | None,

@@ -1,11 +1,15 @@
 """The verbs of `marl-bench rule`: parse, call one function, print. Nothing heavy is imported before a verb needs it."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marl_bench.errors import RuleContractError
+from marl_bench.errors import ConfigError, RuleContractError
+
+if TYPE_CHECKING:
+    from marl_bench.rules.segments import SegmentView
 
 app = typer.Typer(
     help="Termination rules: definitions, cuts of real responses, the contract.",
@@ -88,3 +92,55 @@ def check(
         f"ok\tspeed: {1000 * speed.seconds:.2f} ms for {speed.responses} responses of {speed.tokens} tokens, "
         f"{speed.ratio:.1f} times fixed(n=5)"
     )
+
+
+@app.command(
+    epilog="Example: marl-bench rule segment 'fixed(n=5)' sentence --text 'It rains. I stay at home, and read.'"
+)
+def segment(
+    rules: Annotated[list[str], typer.Argument(metavar="RULE...", help="NAME or NAME(args).", show_default=False)],
+    text: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A response to cut (repeatable).")] = None,
+    run: Annotated[Path | None, typer.Option(metavar="RUN", help="Cut stored samples of this experiment.")] = None,
+    arm: Annotated[
+        str | None, typer.Option(metavar="ARM", help="With --run: whose samples.  [default: the first macro arm's]")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="With --run: how many samples.")] = 4,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write one self-contained page.")] = None,
+    plugin: PluginPaths = None,
+) -> None:
+    """Show side by side how rules cut real responses, with statistics of the macro lengths."""
+    from marl_bench.planning import build_rule, plan_rule
+    from marl_bench.plugins import Registry
+
+    if (run is None) == (not text):
+        raise ConfigError("rule segment: give the responses with --text TEXT or with --run RUN, one of them.")
+    registry = Registry(plugin or [])
+    planned = [plan_rule(rule, registry) for rule in rules]
+    for rule in planned:
+        build_rule(rule, registry)  # a parser that is not installed is told before any model is loaded
+    from marl_bench.rules.segments import view_run, view_texts
+
+    view = (
+        view_texts(text or [], planned, registry)
+        if run is None
+        else view_run(run, planned, registry, limit=limit, arm=arm)
+    )
+    _show_segments(view)
+    if html is not None:
+        from marl_bench.rules.rendering import as_html
+        from marl_bench.run_dir import write_text_atomically
+
+        write_text_atomically(html, as_html(view))
+        typer.echo(f"Page: {html}")
+
+
+def _show_segments(view: "SegmentView") -> None:
+    from marl_bench.rules.rendering import as_text, for_terminal
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        console = Console()
+        console.print(for_terminal(view, width=console.width))
+    else:
+        typer.echo(as_text(view))

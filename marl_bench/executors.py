@@ -84,6 +84,10 @@ class LocalExecutor:
         os.environ.update(
             TOKENIZERS_PARALLELISM="false", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1"
         )
+        # glibc returns the memory of every tensor to the system and asks for it again; two busy workers spend a third of their time so.
+        for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+            os.environ.setdefault(name, "2000000000")
+        os.environ.setdefault("MALLOC_TOP_PAD_", str(64 * 1024 * 1024))
         self._processes = [_Process(plan, self._stop) for _ in range(plan.jobs)]
 
     def __enter__(self) -> "LocalExecutor":

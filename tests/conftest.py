@@ -55,3 +55,34 @@ def stories_model(sample_data, tmp_path_factory) -> Path:
     target = tmp_path_factory.mktemp("stories260K")
     module.convert(sample_data / "tiny_models" / "stories260K", target)
     return target
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> Path:
+    """An experiment of the smallest size with token PPO and macro PPO, one seed."""
+    from marl_bench.cell import Worker
+    from marl_bench.config import resolve
+    from marl_bench.planning import make_plan
+    from marl_bench.plugins import Registry
+    from marl_bench.run_dir import claim
+    from marl_bench.training.progress import NoProgress
+
+    small = {
+        "arms": ["token_ppo", "macro_ppo:fixed(n=5)"],
+        "seeds": 1,
+        "data.limit": 12,
+        "sft.max_steps": 2,
+        "reward_model.max_steps": 2,
+        "ppo.updates": 1,
+        "ppo.batch_size": 4,
+        "sampling.max_response_tokens": 24,
+    }
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    resolved = resolve(preset="tiny", overrides=list(small.items()))
+    plan = make_plan(resolved, Registry(), out=folder, jobs=1, threads=1)
+    claim(plan.run_dir, plan.config.model_dump(mode="json"), config_hash=plan.config_hash)
+    worker = Worker(plan)
+    worker.run_shared(NoProgress())
+    for arm, seed in plan.cells():
+        worker.run_cell(arm, seed, NoProgress())
+    return folder

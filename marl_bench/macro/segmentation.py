@@ -21,7 +21,7 @@ def from_starts(starts: torch.Tensor, mask: torch.Tensor) -> Segmentation:
 
 def from_macro_ids(macro_ids: torch.Tensor) -> Segmentation:
     """Returns the segmentation with these ids ([B, T] int64, -1 on padding, not decreasing); an id left out is an empty macro action."""
-    counts = macro_ids.max(dim=1).values + 1 if macro_ids.numel() else macro_ids.new_zeros(macro_ids.shape[0])
+    counts = macro_ids.amax(dim=1) + 1 if macro_ids.numel() else macro_ids.new_zeros(macro_ids.shape[0])
     width = max(int(counts.max()) if counts.numel() else 0, 1)
     columns = torch.arange(width, device=macro_ids.device)
     mask = columns < counts.unsqueeze(1)

@@ -11,7 +11,13 @@ import torch
 from marl_bench.batches import Tokens
 from marl_bench.errors import TrainingError
 from marl_bench.interfaces import Task
-from marl_bench.models.loading import check_same_vocabulary, load_policy, load_reward_model, load_tokenizer
+from marl_bench.models.loading import (
+    SCORE_OFFSET,
+    check_same_vocabulary,
+    load_policy,
+    load_reward_model,
+    load_tokenizer,
+)
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
 from marl_bench.records import Prompt, Response
 
@@ -36,11 +42,20 @@ class Actors:
 
 
 def load_actors(
-    *, policy: Path, sft: Path, reward_model: Path | None, dtype: str, critic: bool, device: torch.device
+    *, policy: Path, sft: Path, reward_model: Path | None, dtype: str, critic_scale: float | None, device: torch.device
 ) -> Actors:
     """Loads the policy, the reference from the SFT folder, critic and reward model from the reward model's.
 
     Without a reward model the critic starts from the SFT trunk with a zero head.
+
+    Args:
+        policy: Folder of the policy.
+        sft: Folder of the SFT model.
+        reward_model: Folder of the reward model, or None for rule rewards.
+        dtype: Of the weights.
+        critic_scale: What the critic's first values are multiplied with, so that they are in the unit of the scores that training uses;
+            None loads no critic.
+        device: Where the models go.
     """
     tokenizer = load_tokenizer(str(sft))
     pad = tokenizer.pad_token_id
@@ -54,9 +69,17 @@ def load_actors(
         tokenizer=tokenizer,
         policy=load_policy(str(policy), dtype=dtype).to(device),
         reference=load_policy(str(sft), dtype=dtype).to(device).requires_grad_(False),
-        critic=head(reward_model or sft) if critic else None,
+        critic=None if critic_scale is None else _scaled(head(reward_model or sft), critic_scale),
         reward_model=None if reward_model is None else head(reward_model).requires_grad_(False),
     )
+
+
+def _scaled(critic: TokenValues, scale: float) -> TokenValues:
+    with torch.no_grad():
+        critic.classifier.score.weight.mul_(scale)
+    config = critic.classifier.config
+    setattr(config, SCORE_OFFSET, scale * getattr(config, SCORE_OFFSET, 0.0))
+    return critic
 
 
 def score_responses(

@@ -135,10 +135,17 @@ def check_same_vocabulary(ours: Any, theirs: Any, *, name: str) -> None:
 
 
 def _load(auto_class: Any, path: str, *, dtype: str, **kwargs: Any) -> Any:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # one line a model, in the middle of the command line's own output
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # a reward model's new head would be announced as a defect
     try:
         model = auto_class.from_pretrained(model_folder(path), dtype=getattr(torch, dtype), **kwargs)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"model '{path}': cannot be loaded ({_first_line(error)}).") from error
+    finally:
+        logging.set_verbosity(verbosity)
     # Dropout would make the rollout's log-probs and the update's differ; eval mode also holds while training.
     return model.eval()
 

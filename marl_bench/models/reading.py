@@ -29,7 +29,7 @@ def read_responses(
         needs: What the termination rules read.
         batch_size: Responses a forward pass.
     """
-    tokens = encode_samples(samples, actors.tokenizer).to(actors.policy.device)
+    tokens = encode_samples(samples, actors.tokenizer, device=actors.policy.device)
     rows = [row[mask].tolist() for row, mask in zip(tokens.response_ids, tokens.response_mask, strict=True)]
     texts = actors.tokenizer.batch_decode(rows, skip_special_tokens=True)
     absent = torch.zeros(tokens.response_mask.shape, device=tokens.response_ids.device)
@@ -43,17 +43,17 @@ def read_responses(
 
     def entropies(part: Tokens) -> torch.Tensor:
         found = response_log_probs(actors.policy, part, temperature=temperature, entropies=True).token_entropies
-        return absent if found is None else found
+        assert found is not None  # asked for
+        return found
 
-    critic = actors.critic
-    reads_values = critic is not None and "values" in needs
+    values, critic = absent, actors.critic
+    if critic is not None and "values" in needs:
+        values = in_micro_batches(lambda part: critic(part, ahead=True), tokens, size=batch_size)
     return Rollout(
         tokens=tokens,
         token_log_probs=log_probs(actors.policy) if "logprobs" in needs else absent,
         token_ref_log_probs=log_probs(actors.reference) if "ref_logprobs" in needs else absent,
-        token_values=in_micro_batches(lambda part: critic(part, ahead=True), tokens, size=batch_size)  # type: ignore[misc]  # not None here
-        if reads_values
-        else absent,
+        token_values=values,
         row_seeds=[row_seed(sample.prompt_id, sample.response.sample_index) for sample in samples],
         texts=texts,
         token_entropies=in_micro_batches(entropies, tokens, size=batch_size) if "entropies" in needs else None,
@@ -61,7 +61,7 @@ def read_responses(
     )
 
 
-def encode_samples(samples: Sequence[EvalSample], tokenizer: Any) -> Tokens:
+def encode_samples(samples: Sequence[EvalSample], tokenizer: Any, *, device: torch.device) -> Tokens:
     """Returns prompts and responses as token ids; a response that finished ends with EOS."""
     prompts = [Prompt(sample.prompt_id, sample.prompt) for sample in samples]
     prompt_ids, prompt_mask = encode_prompts(prompts, tokenizer)
@@ -70,8 +70,8 @@ def encode_samples(samples: Sequence[EvalSample], tokenizer: Any) -> Tokens:
         [*tokenizer(sample.response.text, add_special_tokens=False)["input_ids"], *end]
         for sample, end in zip(samples, ends, strict=True)
     ]
-    width = max(map(len, rows), default=0)
+    width = max(1, *map(len, rows))  # transformers takes no column to mean all of them
     ids = torch.tensor([[*row, *[tokenizer.pad_token_id] * (width - len(row))] for row in rows], dtype=torch.int64)
     mask = torch.arange(width) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
     finished = torch.tensor([sample.response.finished for sample in samples])
-    return Tokens(prompt_ids, prompt_mask, ids.view(len(rows), width), mask, finished)
+    return Tokens(*(tensor.to(device) for tensor in (prompt_ids, prompt_mask, ids, mask, finished)))

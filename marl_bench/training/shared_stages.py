@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from marl_bench.batches import Tokens
-from marl_bench.config import RunConfig
+from marl_bench.config import PpoConfig, RunConfig
 from marl_bench.errors import DataError, TrainingError
 from marl_bench.interfaces import TaskSpec
 from marl_bench.models.loading import (
@@ -63,6 +63,10 @@ class SharedStages:
     def score_std(self) -> float:
         """Spread of the scores over SFT samples; 1 for rule rewards, whose scale has a meaning of its own."""
         return 1.0 if self.reward_model is None else float(self.reward_model.figures["score_std"])
+
+    def critic_scale(self, ppo: PpoConfig) -> float:
+        """Returns what the reward model's scores are multiplied with to be in the unit that training uses."""
+        return 1 / self.score_std if ppo.score_scale == "reference_std" else 1.0
 
 
 def finished_stages(run_dir: RunDir, config: RunConfig, spec: TaskSpec) -> SharedStages | None:

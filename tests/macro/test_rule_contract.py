@@ -122,7 +122,9 @@ def test_a_broken_rule_is_found_out(cut, clause, problem):
 def test_wrong_needs_and_lengths_break_the_protocol():
     rule = StartsRule(lambda rollout: rollout.tokens.response_mask, needs=frozenset({"mood"}))
     assert "needs mood" in check_clause(rule, "protocol")
-    assert "nominal_length is 0.5" in check_clause(dataclasses.replace(rule, needs=frozenset(), nominal_length=0.5), "protocol")
+    assert "nominal_length is 0.5" in check_clause(
+        dataclasses.replace(rule, needs=frozenset(), nominal_length=0.5), "protocol"
+    )
     assert "has not all of" in check_clause(object(), "protocol")
 
 

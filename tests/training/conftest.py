@@ -48,7 +48,7 @@ def make_actors():
         torch.manual_seed(0)
         folder = Path(model_folder("tiny"))
         return load_actors(
-            policy=folder, sft=folder, reward_model=None, dtype="float32", critic=True, device=torch.device("cpu")
+            policy=folder, sft=folder, reward_model=None, dtype="float32", critic_scale=1.0, device=torch.device("cpu")
         )
 
     return make

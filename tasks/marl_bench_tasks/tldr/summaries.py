@@ -49,22 +49,25 @@ def _reference_sentences(post: Post, rng: random.Random) -> list[str]:
 
 def _mediocre_sentences(post: Post, rng: random.Random) -> list[str]:
     care = rng.uniform(_LOWEST_CARE, _HIGHEST_CARE)
+    # The post's own digressions are taken first, because copying them is the fault; none is said twice.
+    asides = [*rng.sample([text for text in DIGRESSIONS if text not in post.digressions], 12), *post.digressions]
     sentences = []
     for fact in post.facts:
-        sentences.extend([summary_sentence(fact, rng)] if rng.random() < care else _careless(fact, post, rng))
+        sentences.extend([summary_sentence(fact, rng)] if rng.random() < care else _careless(fact, post, asides, rng))
     if rng.random() < (1 + care) / 2:
         sentences.append(summary_sentence(post.question, rng))
     else:
-        sentences.extend(_careless(post.question, post, rng) or [_digression(post, rng)])
+        sentences.append(asides.pop())
     return sentences
 
 
-def _careless(fact: Fact, post: Post, rng: random.Random) -> list[str]:
-    fault = rng.choices(("wrong", "digression", "invented", "missing"), weights=(6, 76, 2, 16))[0]
+def _careless(fact: Fact, post: Post, asides: list[str], rng: random.Random) -> list[str]:
+    """Returns what stands in place of a fact; takes what it says of `asides` from there."""
+    fault = rng.choices(("wrong", "digression", "invented", "missing"), weights=(8, 72, 4, 16))[0]
     if fault == "wrong":
         return [summary_sentence(with_wrong_value(fact, rng), rng)]
     if fault == "digression":
-        return [_digression(post, rng) for _ in range(rng.choice((1, 2, 2)))]
+        return [asides.pop() for _ in range(rng.choice((1, 2)))]
     if fault == "invented":
         return [_invented(post, rng)]
     return []
@@ -124,6 +127,13 @@ def _few_sentences(sentences: list[str], _post: Post, rng: random.Random) -> str
     """Stops early, but after a whole sentence."""
     kept = rng.sample(range(len(sentences)), rng.randint(1, max(1, len(sentences) - 2)))
     return " ".join(sentences[index] for index in sorted(kept))
+
+
+def _no_question(sentences: list[str], post: Post, rng: random.Random) -> str:
+    """Leaves the question out, or says something else in its place."""
+    kept = sentences[:-1] or [_digression(post, rng)]
+    replacement = rng.choice(([], [_digression(post, rng)], [rng.choice(kept)]))
+    return " ".join([*kept, *replacement])
 
 
 def _invent(sentences: list[str], post: Post, rng: random.Random) -> str:
@@ -194,6 +204,7 @@ CORRUPTIONS: Mapping[str, Callable[[list[str], Post, random.Random], str]] = {
     "too_long": _too_long,
     "cut_short": _cut_short,
     "few_sentences": _few_sentences,
+    "no_question": _no_question,
     "invented_facts": _invent,
     "wrong_values": _wrong_values,
     "digressions": _digress,

@@ -1,0 +1,1 @@
+"""Benchmarks of this package's own speed, run by hand with `marl-bench bench`."""

@@ -1,0 +1,1 @@
+"""`marl-bench diagnose`: how good are the advantages that each rule estimates?"""
