@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from marl_bench.cli_bench import app as bench_app
+from marl_bench.cli_diagnose import diagnose
 from marl_bench.cli_rules import app as rule_app
 from marl_bench.errors import ConfigError, MarlBenchError
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(rule_app, name="rule")
 app.add_typer(bench_app, name="bench")
+app.command(epilog="Example: marl-bench diagnose results/RUN --arm macro_ppo:fixed(n=5)")(diagnose)
 
 PluginPaths = Annotated[
     list[Path] | None,

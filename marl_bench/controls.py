@@ -7,23 +7,12 @@
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 
 from marl_bench.arm_grids import expand_grids
 from marl_bench.config import ResolvedConfig, RunConfig
 from marl_bench.planning import ArmPlan, build_rule, plan_arm
 from marl_bench.plugins import Registry
-
-MATCHED_LAMBDA = "token_ppo_matched_lambda"
-LAMBDA_ONE = "token_ppo_lambda_one"
-MATCHED_KL = "token_ppo_matched_kl"
-SUMMED = "macro_ppo_summed"
-
-_WITHOUT_EFFECT = frozenset(
-    {"gae_lambda", "lambda_per", "macro_reward", "value_pooling", "ratio_level", "critic_target"}
-)
-"""Options that change nothing at lambda = 1 with one token a macro action, so that arms which differ in them share a control."""
 
 
 def with_controls(arms: Sequence[str], config: RunConfig, registry: Registry) -> list[str]:
@@ -55,27 +44,20 @@ def add_controls(resolved: ResolvedConfig, registry: Registry) -> ResolvedConfig
 
 
 def _controls(text: str, config: RunConfig, registry: Registry) -> Iterator[str]:
+    """Yields the arm texts of every control that says it takes something off this arm."""
     arm = plan_arm(text, config, registry)
     length = _nominal_length(arm, registry)
     if registry.baseline(arm.baseline).role != "macro" or arm.rule is None or length == 1:
         return
     options = [part for part in text.partition("@")[2].split(",") if part.strip()]
     rule = arm.rule.text.replace(", ", ",")
-    ppo = arm.ppo(config)
-    method = ppo.method_options()
-    endless = length is not None and math.isinf(length)
-    if not endless and ppo.gae_lambda != 1 and method.lambda_per == "macro":
-        yield _text(f"{MATCHED_LAMBDA}:{rule}", options)
-    yield _text(LAMBDA_ONE, [part for part in options if part.partition("=")[0].strip() not in _WITHOUT_EFFECT])
-    if method.macro_reward == "mean" and ppo.kl_in == "reward":
-        if not endless:
-            yield _text(f"{MATCHED_KL}:{rule}", options)
-        yield _text(f"{SUMMED}:{rule}", options)
+    for plugin in registry.list("marl_bench.baselines"):
+        spec = registry.baseline(plugin.id)
+        if spec.role == "control" and spec.controls(arm.ppo(config), length):
+            head = f"{spec.id}:{rule}" if spec.default_rule is not None else spec.id
+            kept = [part for part in options if part.partition("=")[0].strip() not in spec.without_effect]
+            yield f"{head}@{','.join(kept)}" if kept else head
 
 
 def _nominal_length(arm: ArmPlan, registry: Registry) -> float | None:
     return build_rule(arm.rule, registry).nominal_length if arm.rule is not None else None
-
-
-def _text(head: str, options: Sequence[str]) -> str:
-    return f"{head}@{','.join(options)}" if options else head

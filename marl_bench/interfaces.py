@@ -231,6 +231,9 @@ class BaselineSpec:
         role: What it is in a comparison: the start, the token arm, a control, a macro arm, or anything else.
         default_rule: Rule of a bare `--arm ID`; None if the baseline takes no rule.
         isolates: For controls: one sentence on what is left when the control is taken off.
+        controls: For controls: whether it takes something off an arm with these settings and this nominal macro length (None if that
+            depends on the text); `--with-controls` adds it where it does.
+        without_effect: For controls: options that change nothing in it, so that arms which differ in them share it.
     """
 
     id: str
@@ -241,3 +244,5 @@ class BaselineSpec:
     role: Literal["start", "token", "control", "macro", "other"] = "other"
     default_rule: str | None = None
     isolates: str = ""
+    controls: Callable[[PpoConfig, float | None], bool] = lambda _, __: False
+    without_effect: frozenset[str] = frozenset()

@@ -3,7 +3,7 @@
 from marl_bench.errors import ConfigError
 from marl_bench.interfaces import BaselineSpec, PolicyContext
 from marl_bench_baselines.macro_ppo import MacroPpo
-from marl_bench_baselines.token_ppo_matched_kl import check_kl_is_averaged
+from marl_bench_baselines.token_ppo_matched_kl import check_kl_is_averaged, kl_is_averaged
 
 
 def build(context: PolicyContext) -> MacroPpo:
@@ -26,4 +26,5 @@ BASELINE = BaselineSpec(
     role="control",
     default_rule="fixed(n=5)",
     isolates="It has the arm's macro actions with the whole KL penalty: what the arm reaches beyond it is due to its weaker penalty.",
+    controls=lambda ppo, _: kl_is_averaged(ppo),
 )

@@ -17,4 +17,8 @@ BASELINE = BaselineSpec(
     build=build,
     role="control",
     isolates="It has the longest credit horizon but token-level actions: what it reaches is due to the horizon, not to granularity.",
+    controls=lambda _, __: True,
+    without_effect=frozenset(
+        {"gae_lambda", "lambda_per", "macro_reward", "value_pooling", "ratio_level", "critic_target"}
+    ),
 )

@@ -26,6 +26,16 @@ def check_kl_is_averaged(ppo: PpoConfig, *, control: str) -> None:
         )
 
 
+def kl_is_averaged(ppo: PpoConfig) -> bool:
+    """Returns True if the arm's rewards average the KL penalty over a macro action."""
+    return ppo.method_options().macro_reward == "mean" and ppo.kl_in == "reward"
+
+
+def controls(ppo: PpoConfig, length: float | None) -> bool:
+    """Returns True where the KL is averaged over macro actions of a length that can be matched."""
+    return kl_is_averaged(ppo) and not (length is not None and math.isinf(length))
+
+
 def build(context: PolicyContext) -> MacroPpo:
     """Returns token PPO with kl_coef/n, n the mean macro length of the matched rule.
 
@@ -50,4 +60,5 @@ BASELINE = BaselineSpec(
     role="control",
     default_rule="fixed(n=5)",
     isolates="It has the macro arm's weaker KL penalty but token-level actions: what it reaches is due to the penalty, not to granularity.",
+    controls=controls,
 )

@@ -1,5 +1,8 @@
 """Token PPO with the credit horizon of a macro arm: the control for lambda counting macro actions."""
 
+import math
+
+from marl_bench.config import PpoConfig
 from marl_bench.errors import ConfigError
 from marl_bench.interfaces import BaselineSpec, PolicyContext
 from marl_bench_baselines.macro_ppo import MacroPpo
@@ -25,6 +28,12 @@ def build(context: PolicyContext) -> MacroPpo:
     return token_level(context.ppo.model_copy(update={"gae_lambda": gae_lambda}))
 
 
+def controls(ppo: PpoConfig, length: float | None) -> bool:
+    """Returns True where lambda counts macro actions; for whole responses and for lambda = 1 it would be lambda = 1 once more."""
+    endless = length is not None and math.isinf(length)
+    return ppo.method_options().lambda_per == "macro" and ppo.gae_lambda != 1 and not endless
+
+
 BASELINE = BaselineSpec(
     id="token_ppo_matched_lambda",
     version="1",
@@ -33,4 +42,5 @@ BASELINE = BaselineSpec(
     role="control",
     default_rule="fixed(n=5)",
     isolates="It has the macro arm's credit horizon but token-level actions: what it reaches is due to the longer horizon, not to granularity.",
+    controls=controls,
 )

@@ -109,11 +109,13 @@ def compare_advantages(
     for row, macro in chosen.nonzero().tolist():
         begin, end = int(begins[row, macro]), int(ends[row, macro])
         discount = ppo.gamma ** (end - begin)
-        true = float(whole_rewards[row, macro]) + discount * float(found.values[row, end]) - float(found.values[row, begin])
-        noise = discount**2 * float(found.variances[row, end]) + float(found.variances[row, begin])
-        actions.append(
-            MacroAction(prompts[row].id, row, begin, end, float(estimated[row, macro]), true, noise)
+        true = (
+            float(whole_rewards[row, macro])
+            + discount * float(found.values[row, end])
+            - float(found.values[row, begin])
         )
+        noise = discount**2 * float(found.variances[row, end]) + float(found.variances[row, begin])
+        actions.append(MacroAction(prompts[row].id, row, begin, end, float(estimated[row, macro]), true, noise))
     return actions
 
 

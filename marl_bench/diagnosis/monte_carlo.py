@@ -157,7 +157,9 @@ def _sample(
     """Returns the continuations behind prompt and beginning of response, and their log-probs, [B, T]."""
     given, tokenizer, device = rollout.tokens, objective.actors.tokenizer, rollout.tokens.response_ids.device
     prefixes = [
-        torch.cat([given.prompt_ids[start.row][given.prompt_mask[start.row]], given.response_ids[start.row, : start.token]])
+        torch.cat(
+            [given.prompt_ids[start.row][given.prompt_mask[start.row]], given.response_ids[start.row, : start.token]]
+        )
         for start in chunk
     ]
     width = max(len(prefix) for prefix in prefixes)

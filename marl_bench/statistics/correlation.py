@@ -33,7 +33,10 @@ def cluster_bootstrap_correlation(
     # Moments about the means of all pairs: far from 0, raw moments would cancel.
     x, y = (np.asarray(values, dtype=np.float64) - np.mean(values) for values in (xs, ys))
     moments = np.stack(
-        [np.bincount(position, weights=part, minlength=names.size) for part in (np.ones_like(x), x, y, x * x, y * y, x * y)]
+        [
+            np.bincount(position, weights=part, minlength=names.size)
+            for part in (np.ones_like(x), x, y, x * x, y * y, x * y)
+        ]
     )
     estimate = _correlations(moments.sum(axis=1, keepdims=True))
     if not np.isfinite(estimate[0]):
