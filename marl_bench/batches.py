@@ -169,7 +169,7 @@ class TokenOutputs:
 
 @dataclasses.dataclass(frozen=True)
 class StepCounts:
-    """How many tokens, macro actions and responses one optimizer step holds over all micro-batches and processes."""
+    """How many tokens, macro actions and responses one optimizer step holds over all micro-batches."""
 
     tokens: int
     macros: int

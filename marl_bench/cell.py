@@ -4,6 +4,7 @@ import dataclasses
 import math
 import resource
 import shutil
+import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from marl_bench.evaluation.evaluate import evaluate_policy
 from marl_bench.interfaces import BaselineSpec, PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.models.actors import Actors, load_actors
 from marl_bench.models.loading import check_window, load_tokenizer
-from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, matched_arm, task_options
+from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment
 from marl_bench.records import EvalResult, Prompt, RunRecord
@@ -232,9 +233,7 @@ class Worker:
                 "primary_metric": self.spec.primary_metric,
                 "has_oracle": False,
             },
-            arm=arm_record(
-                arm, self.registry.baseline(arm.baseline), matches=matched_arm(arm, self.plan, self.registry)
-            ),
+            arm=arm_record(arm, self.registry.baseline(arm.baseline)),
             seed=seed,
             config_hash=self.plan.config_hash,
             digests=digests,
@@ -263,7 +262,10 @@ def _costs(folder: Path, *, began: float, trained: float, updates: int) -> Mappi
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
     costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak}
     if updates:
-        costs["seconds_per_update"] = (rollout + update) / updates
+        # The median: the first update of a worker also pays for what is loaded and compiled once.
+        costs["seconds_per_update"] = statistics.median(
+            line["rollout_seconds"] + line["update_seconds"] for line in timings
+        )
     return costs
 
 

@@ -11,7 +11,7 @@ import typer
 from marl_bench.cli_bench import app as bench_app
 from marl_bench.cli_diagnose import diagnose
 from marl_bench.cli_rules import app as rule_app
-from marl_bench.errors import ConfigError, MarlBenchError
+from marl_bench.errors import CellFailedError, ConfigError, MarlBenchError
 
 if TYPE_CHECKING:
     from marl_bench.config import ResolvedConfig
@@ -132,9 +132,10 @@ def run(  # noqa: PLR0913 (one parameter an option)
 ) -> None:
     """Train and compare the arms of a task; the same command again goes on from what is finished."""
     from marl_bench.controls import add_controls
-    from marl_bench.experiment import check_paths, default_jobs, run_plan
+    from marl_bench.experiment import check_plan, default_jobs, run_plan
     from marl_bench.planning import make_plan
     from marl_bench.plugins import Registry
+    from marl_bench.reporting.comparison import Comparison
 
     options = {
         "--task": ("task", task),
@@ -153,12 +154,17 @@ def run(  # noqa: PLR0913 (one parameter an option)
     plan = make_plan(resolved, registry, out=out, jobs=jobs or default_jobs(), threads=threads)
     for warning in plan.warnings():
         typer.echo(f"Warning: {warning}", err=True)
+    check_plan(plan)
     if dry_run:
-        check_paths(plan)
         _show_plan(plan, resolved)
         return
     with _display(plan, quiet=quiet) as display:
-        comparison = run_plan(plan, listener=display.show)
+        try:
+            comparison = run_plan(plan, listener=display.show)
+        except CellFailedError as error:
+            if isinstance(error.comparison, Comparison):
+                _show_comparison(error.comparison)  # what did not fail is a result
+            raise
     _show_comparison(comparison)
     typer.echo(f"Report: {plan.root / 'report.md'}")
 

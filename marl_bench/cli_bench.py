@@ -53,5 +53,8 @@ def macro(
             typer.echo(as_plain_text(table))
         typer.echo(table.note)
     if json is not None:
-        write_json_atomically(json, as_json(result))
+        try:
+            write_json_atomically(json, as_json(result))
+        except OSError as error:
+            raise ConfigError(f"--json {json}: cannot be written ({error.strerror or error}).") from error
         typer.echo(f"Times: {json}")

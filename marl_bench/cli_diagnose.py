@@ -14,7 +14,9 @@ def diagnose(  # noqa: PLR0913 (one parameter an option)
     ] = None,
     rule: Annotated[
         list[str] | None,
-        typer.Option(metavar="RULE", help="NAME or NAME(args) (repeatable).  [default: five usual ones and the arm's]"),
+        typer.Option(
+            metavar="RULE", help="RULE[@option=value,...] (repeatable).  [default: five usual ones and the arm's]"
+        ),
     ] = None,
     prompts: Annotated[int, typer.Option(metavar="N", min=2, help="Held-out prompts, one response each.")] = 16,
     continuations: Annotated[int, typer.Option(metavar="K", min=2, help="Continuations from each state.")] = 8,
@@ -31,7 +33,7 @@ def diagnose(  # noqa: PLR0913 (one parameter an option)
     """Compare the advantages that each rule estimates with Monte-Carlo advantages, on responses of a run's policy."""
     import torch
 
-    from marl_bench.diagnosis.diagnose import DiagnosisSize, rules_to_diagnose
+    from marl_bench.diagnosis.diagnose import DiagnosisSize, estimators
     from marl_bench.diagnosis.diagnose import diagnose as compare
     from marl_bench.diagnosis.report import quality_table, write_diagnosis
     from marl_bench.finished_run import open_run
@@ -39,12 +41,11 @@ def diagnose(  # noqa: PLR0913 (one parameter an option)
     from marl_bench.reporting.rendering import as_plain_text, as_rich_table
 
     torch.set_num_threads(threads)
-    registry = Registry(plugin or [])
-    opened = open_run(run, registry)
+    opened = open_run(run, Registry(plugin or []))
     cell = opened.cell(arm)
-    rules = rules_to_diagnose(opened, cell, rule or [], registry)
+    arms = estimators(opened, cell, rule or [])
     size = DiagnosisSize(prompts=prompts, continuations=continuations, macro_actions=macro_actions, seed=seed)
-    diagnosis = compare(opened, cell, rules, size)
+    diagnosis = compare(opened, cell, arms, size)
     files = write_diagnosis(opened.run_dir, diagnosis)
     table = quality_table(diagnosis)
     if sys.stdout.isatty():

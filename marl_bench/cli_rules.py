@@ -130,7 +130,10 @@ def segment(
         from marl_bench.rules.rendering import as_html
         from marl_bench.run_dir import write_text_atomically
 
-        write_text_atomically(html, as_html(view))
+        try:
+            write_text_atomically(html, as_html(view))
+        except OSError as error:
+            raise ConfigError(f"--html {html}: cannot be written ({error.strerror or error}).") from error
         typer.echo(f"Page: {html}")
 
 

@@ -20,7 +20,7 @@ from marl_bench.errors import ConfigError, UnknownNameError
 class Section(BaseModel):
     """A frozen part of the configuration that refuses unknown keys and wrong types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):
@@ -179,7 +179,6 @@ class EvaluationConfig(Section):
     temperature: float | None = Field(
         None, ge=0, description="sampling temperature; null takes that of training, 0 is greedy"
     )
-    bootstrap_resamples: int = Field(2000, ge=100, description="of the intervals over prompts")
 
 
 class RunConfig(Section):
@@ -198,10 +197,8 @@ class RunConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def hashed_part(self) -> dict[str, Any]:
-        """Returns what the shared stages and the cells compute: all but arms, seeds and the report's own settings."""
-        return self.model_dump(
-            mode="json", exclude={"arms": True, "seeds": True, "evaluation": {"bootstrap_resamples": True}}
-        )
+        """Returns what the shared stages and the cells compute: all but arms and seeds."""
+        return self.model_dump(mode="json", exclude={"arms", "seeds"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,8 +267,8 @@ def read_config_file(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--config {path}: cannot be read ({error.strerror or error}).") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
     data = parse_yaml(text, where=str(path)) or {}
     if not isinstance(data, dict):
         raise ConfigError(f"--config {path}: holds {type(data).__name__}, should be a mapping of configuration keys.")
@@ -361,6 +358,10 @@ def _check_key(key: str, *, where: str) -> None:
     if key.startswith("task_options."):
         return  # checked by the task's own config type
     known = list(known_keys())
+    if any(name.startswith(f"{key}.") for name in known):
+        raise ConfigError(
+            f"configuration key '{key}' ({where.removesuffix(' ' + key)}): is a section; give one of its keys."
+        )
     if key not in known:
         raise UnknownNameError(f"configuration key ({where.removesuffix(' ' + key)})", key, known)
 

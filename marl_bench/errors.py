@@ -66,9 +66,13 @@ class TrainingError(MarlBenchError, RuntimeError):
 
 
 class CellFailedError(MarlBenchError, RuntimeError):
-    """One or more cells of the experiment failed; the others are complete."""
+    """One or more cells of the experiment failed; the others are complete and, if there are any, compared in `comparison`."""
 
     exit_status = 1
+
+    def __init__(self, text: str, *, comparison: object = None) -> None:
+        super().__init__(text)
+        self.comparison = comparison
 
 
 class Interrupted(MarlBenchError):  # noqa: N818 (an interruption is not an error of anyone)

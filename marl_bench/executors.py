@@ -66,6 +66,7 @@ class _Process:
         self.process.start()
         theirs.close()
         self.job: Job | None = None
+        self.heard = False  # True once it has told anything
 
     def give(self, job: Job) -> None:
         self.job = job
@@ -138,6 +139,7 @@ class LocalExecutor:
             except (EOFError, OSError):
                 yield self._replace(worker)
                 return
+            worker.heard = True
             if event.kind in ("done", "failed", "stopped"):
                 worker.job = None
             yield event
@@ -150,14 +152,18 @@ class LocalExecutor:
         job, code = worker.job, worker.process.exitcode
         assert job is not None
         self._processes[self._processes.index(worker)] = _Process(self._plan, self._stop)
-        cause = (
-            "was killed, perhaps for want of memory" if code == -signal.SIGKILL else f"ended with exit status {code}"
-        )
-        return Event(
-            job,
-            "failed",
-            error=f"{job.name}: its worker process {cause}; run the same command again, with --jobs 1 if memory is short.",
-        )
+        if code == -signal.SIGKILL:
+            cause = (
+                "was killed, perhaps for want of memory; run the same command again, with --jobs 1 if memory is short."
+            )
+        elif worker.heard:
+            cause = f"ended with exit status {code}; run the same command again."
+        else:
+            cause = (
+                f"ended at its start with exit status {code}; a Python script that runs experiments has to do so under "
+                '`if __name__ == "__main__":`.'
+            )
+        return Event(job, "failed", error=f"{job.name}: its worker process {cause}")
 
 
 @contextmanager
@@ -190,7 +196,10 @@ class _PipeProgress:
         now = time.monotonic()
         if done == total or now - self._last >= 0.1:
             self._last = now
-            self._connection.send(Event(self._job, "step", stage, done, total, figures))
+            try:
+                self._connection.send(Event(self._job, "step", stage, done, total, figures))
+            except OSError as error:  # the parent was interrupted twice and has gone
+                raise Interrupted("the main process has ended.") from error
 
     def stop_requested(self) -> bool:
         return bool(self._stop.is_set())
@@ -224,7 +233,10 @@ def _work(plan: Plan, connection: Connection, stop: Any) -> None:
             )
         except Exception as error:  # noqa: BLE001 (one cell's failure must not end the others)
             event = Event(job, "failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-        connection.send(event)
+        try:
+            connection.send(event)
+        except OSError:
+            return
 
 
 def _make_worker(plan: Plan) -> Any:

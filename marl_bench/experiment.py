@@ -1,6 +1,7 @@
 """Runs a whole experiment: shared stages, the grid of cells, the report. The same call again goes on from what is finished. No torch."""
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import Any
 from marl_bench.config import resolve
 from marl_bench.errors import CellFailedError, DataError, MarlBenchError, ModelError
 from marl_bench.executors import Event, Job, LocalExecutor
-from marl_bench.planning import Plan, make_plan
+from marl_bench.planning import ArmPlan, Plan, make_plan
 from marl_bench.plugins import Registry
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.report import write_report
-from marl_bench.run_dir import STAGE, claim, locked, read_record
+from marl_bench.run_dir import SAMPLES, STAGE, check_free, claim, locked, make_writable, read_record
 
 Listener = Callable[[Event], None]
 
@@ -38,6 +39,7 @@ def run(
     *,
     preset: str = "tiny",
     overrides: Mapping[str, Any] | None = None,
+    plugins: Sequence[Path | str] = (),
     out: Path | str | None = None,
     jobs: int | None = None,
     listener: Listener | None = None,
@@ -48,6 +50,7 @@ def run(
         task: Id of the task.
         preset: Name of the preset.
         overrides: Dotted keys to values, as `--set`.
+        plugins: Files or folders with further plugins, as `--plugin`.
         out: Folder of the experiment; None names it after task, preset and hash.
         jobs: Worker processes; None takes one a core.
         listener: Called with every event.
@@ -59,7 +62,11 @@ def run(
         preset=preset, layers=[("argument task", {"task": task})], overrides=list((overrides or {}).items())
     )
     plan = make_plan(
-        resolved, Registry(), out=Path(out) if out is not None else None, jobs=jobs or default_jobs(), threads=1
+        resolved,
+        Registry([Path(path) for path in plugins]),
+        out=Path(out) if out is not None else None,
+        jobs=jobs or default_jobs(),
+        threads=1,
     )
     return run_plan(plan, listener=listener)
 
@@ -72,11 +79,11 @@ def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
         CellFailedError: A cell failed; the others are complete and the report shows them.
         Interrupted: Ctrl-C.
     """
-    check_paths(plan)
+    check_plan(plan)
     run_dir = plan.run_dir
-    run_dir.root.parent.mkdir(parents=True, exist_ok=True)
-    claim(run_dir, plan.config.model_dump(mode="json"), config_hash=plan.config_hash)
+    make_writable(run_dir)
     with locked(run_dir):
+        claim(run_dir, plan.config.model_dump(mode="json"), config_hash=plan.config_hash)
         todo = remaining(plan)
         failures: list[Event] = []
         if todo.shared or todo.cells:
@@ -88,7 +95,7 @@ def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
             raise _cells_failed(failures, plan)  # there is nothing to report on
         comparison = write_report([run_dir], out=run_dir.root).comparison
     if failures:
-        raise _cells_failed(failures, plan)
+        raise _cells_failed(failures, plan, comparison)
     return comparison
 
 
@@ -99,19 +106,30 @@ def remaining(plan: Plan) -> Todo:
     ]
     cells = []
     for arm, seed in plan.cells():
-        record = read_record(plan.run_dir.cell(arm.name, seed))
-        if record is None or record.status != "complete":
+        if not _is_complete(plan.run_dir.cell(arm.name, seed), arm):
             cells.append(Job(arm, seed))
     return Todo(not all(path.exists() for path in stages), cells, len(plan.cells()) - len(cells))
 
 
-def check_paths(plan: Plan) -> None:
-    """Checks before any work that all local folders which the configuration names exist.
+def _is_complete(folder: Path, arm: ArmPlan) -> bool:
+    """Returns True if the cell is finished, has its samples, and was made by the versions that are installed now."""
+    record = read_record(folder)
+    samples = folder / SAMPLES
+    if record is None or record.status != "complete" or not samples.exists() or not samples.stat().st_size:
+        return False
+    rule_hash = arm.rule.hash if arm.rule else None
+    return (record.arm.get("baseline_version"), record.arm.get("rule_hash")) == (arm.version, rule_hash)
+
+
+def check_plan(plan: Plan) -> None:
+    """Checks before any work, without writing, what can be checked: the experiment's folder, models and data.
 
     Raises:
-        ModelError: A model folder is missing.
+        RunFolderError: The folder holds something else.
+        ModelError: A model folder is missing or no model of its kind.
         DataError: The data folder is missing or empty.
     """
+    check_free(plan.run_dir, config_hash=plan.config_hash)
     config = plan.config
     for option, path in (
         ("--model", config.model.path),
@@ -124,6 +142,8 @@ def check_paths(plan: Plan) -> None:
         looks_local = option != "--model" or folder.exists() or path.startswith((".", "/", "~")) or path.count("/") != 1
         if looks_local and not (folder / "config.json").is_file():
             raise ModelError(f"{option} '{path}': no from_pretrained folder there (config.json is missing).")
+        if option == "--reward-model":
+            _check_reward_model(folder)
     source = config.data.source
     if source not in ("embedded", "hub"):
         folder = Path(source).expanduser()
@@ -140,11 +160,21 @@ def default_jobs() -> int:
     return max(1, os.cpu_count() or 1)
 
 
-def _cells_failed(failures: Sequence[Event], plan: Plan) -> CellFailedError:
+def _check_reward_model(folder: Path) -> None:
+    try:
+        architectures = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+    except ValueError as error:
+        raise ModelError(f"--reward-model '{folder}': its config.json is damaged ({error}).") from error
+    if architectures and not any("SequenceClassification" in name for name in architectures):
+        raise ModelError(
+            f"--reward-model '{folder}': is a {architectures[0]}; a reward model is a sequence classifier with one output."
+        )
+
+
+def _cells_failed(failures: Sequence[Event], plan: Plan, comparison: Comparison | None = None) -> CellFailedError:
     causes = " ".join(f"{event.job.name}: {event.error}" for event in failures)
-    return CellFailedError(
-        f"{len(failures)} of {len(plan.cells())} cells failed; the same command again retries them. {causes}"
-    )
+    text = f"{len(failures)} of {len(plan.cells())} cells failed; the same command again retries them. {causes}"
+    return CellFailedError(text, comparison=comparison)
 
 
 def _needs_reward_model(plan: Plan) -> bool:

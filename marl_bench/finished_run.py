@@ -85,7 +85,7 @@ class FinishedRun:
             sft=self.stages.sft.folder,
             reward_model=self.stages.reward_model.folder if self.stages.reward_model else None,
             dtype=dtype,
-            critic_scale=self.stages.critic_scale(self.config.ppo),
+            critic_scale=self.stages.critic_scale(self.arm(cell).ppo(self.config)),
             device=device,
         )
         if not self.has_critic(cell):

@@ -45,6 +45,7 @@ class ArmPlan:
         name: Folder name.
         label: Canonical arm text.
         baseline: Id of the baseline.
+        version: Version of the baseline.
         trained: True if the shared trainer runs it.
         rule: Its termination rule, or None.
         options: The arm's own values of `ppo` keys.
@@ -53,6 +54,7 @@ class ArmPlan:
     name: str
     label: str
     baseline: str
+    version: str
     trained: bool
     rule: Rule | None
     options: Mapping[str, Any]
@@ -184,6 +186,7 @@ def plan_arm(text: str, config: RunConfig, registry: Registry) -> ArmPlan:
         folder_name(spec.id, rule.text if rule else None, parsed.options),
         label,
         spec.id,
+        spec.version,
         spec.kind == "policy",
         rule,
         parsed.options,
@@ -226,13 +229,13 @@ def build_rule(rule: Rule, registry: Registry) -> TerminationRule:
     return spec.build(spec.parameters.model_validate(rule.parameters))
 
 
-def arm_record(arm: ArmPlan, spec: BaselineSpec, *, matches: str) -> dict[str, Any]:
-    """Returns the arm as records hold it; `matches` names the macro arm that a control is matched to."""
+def arm_record(arm: ArmPlan, spec: BaselineSpec) -> dict[str, Any]:
+    """Returns the arm as records hold it."""
     return {
         "name": arm.name,
         "label": arm.label,
         "baseline": arm.baseline,
-        "baseline_version": spec.version,
+        "baseline_version": arm.version,
         "rule": arm.rule.text if arm.rule else None,
         "rule_version": arm.rule.version if arm.rule else None,
         "rule_hash": arm.rule.hash if arm.rule else None,
@@ -240,16 +243,7 @@ def arm_record(arm: ArmPlan, spec: BaselineSpec, *, matches: str) -> dict[str, A
         "trained": arm.trained,
         "role": spec.role,
         "isolates": spec.isolates,
-        "matches": matches,
     }
-
-
-def matched_arm(control: ArmPlan, plan: Plan, registry: Registry) -> str:
-    """Returns the name of the macro arm that a control is matched to: the one with its rule; empty if it is no control or there is none."""
-    if registry.baseline(control.baseline).role != "control":
-        return ""
-    macro_arms = (arm for arm in plan.arms if registry.baseline(arm.baseline).role == "macro")
-    return next((arm.name for arm in macro_arms if arm.rule == control.rule and arm.options == control.options), "")
 
 
 def _with_options(ppo: PpoConfig, options: Mapping[str, Any], *, label: str) -> PpoConfig:

@@ -84,10 +84,11 @@ class Registry:
 
     def _add(self, plugin: Plugin) -> None:
         other = self._plugins.setdefault((plugin.group, plugin.id), plugin)
-        if other is not plugin and (other.owner, other.reference) != (plugin.owner, plugin.reference):
-            raise PluginError(
-                f"{KINDS[plugin.group]} '{plugin.id}' comes from two places: {other.owner} and {plugin.owner}; remove one."
-            )
+        if (other.owner, other.reference) == (plugin.owner, plugin.reference) or other.load() is plugin.reference:
+            return  # the same plugin met again, for instance because a plugin file imports it
+        raise PluginError(
+            f"{KINDS[plugin.group]} '{plugin.id}' comes from two places: {other.owner} and {plugin.owner}; remove one."
+        )
 
     def list(self, group: str) -> list[Plugin]:
         """Returns the plugins of a group, sorted by id, without importing them."""

@@ -32,6 +32,7 @@ CURVE = "metrics.jsonl"
 TIMINGS = "timings.jsonl"
 SAMPLES = "samples.jsonl"
 STAGE = "stage.json"
+LOCK = ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +98,14 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         RecordError: A line is not JSON; the text names file and line.
     """
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise RecordError(f"{path}, line {number}: not JSON ({error.msg}).") from error
+            except ValueError as error:  # not UTF-8, or not JSON
+                raise RecordError(
+                    f"{path}, line {number}: not JSON ({error}); remove the cell's folder and run again."
+                ) from error
 
 
 @contextmanager
@@ -128,7 +131,7 @@ def locked(run_dir: RunDir) -> Iterator[None]:
     Raises:
         RunFolderError: Another process holds it.
     """
-    lock = FileLock(run_dir.root / ".lock", timeout=0)
+    lock = FileLock(run_dir.root / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:
@@ -141,11 +144,31 @@ def locked(run_dir: RunDir) -> Iterator[None]:
         lock.release()
 
 
-def claim(run_dir: RunDir, config: Mapping[str, Any], *, config_hash: str) -> None:
-    """Makes the folder this configuration's own, or checks that it already is.
+def check_free(run_dir: RunDir, *, config_hash: str) -> None:
+    """Checks, without writing, that the folder is new, empty, or this configuration's own.
 
     Raises:
-        RunFolderError: The folder cannot be written, holds something else, or belongs to another configuration.
+        RunFolderError: It holds something else or belongs to another configuration.
+    """
+    root = run_dir.root
+    if run_dir.config.exists():
+        owner = read_config(run_dir).get("config_hash")
+        if owner != config_hash:
+            raise RunFolderError(
+                f"{root}: belongs to another configuration (hash {owner}, this run has {config_hash}); "
+                "choose another --out, or remove the folder."
+            )
+    elif root.exists() and not root.is_dir():
+        raise RunFolderError(f"{root}: is a file; choose a folder with --out.")
+    elif root.is_dir() and any(entry.name != LOCK for entry in root.iterdir()):
+        raise RunFolderError(f"{root}: is not empty and holds no experiment; choose an empty or new folder with --out.")
+
+
+def make_writable(run_dir: RunDir) -> None:
+    """Makes the folder if it is not there, and checks that it can be written.
+
+    Raises:
+        RunFolderError: It cannot.
     """
     root = run_dir.root
     try:
@@ -156,18 +179,13 @@ def claim(run_dir: RunDir, config: Mapping[str, Any], *, config_hash: str) -> No
         raise RunFolderError(
             f"{root}: cannot write there ({error.strerror or error}); choose a folder you may write to with --out."
         ) from error
-    if run_dir.config.exists():
-        owner = read_config(run_dir).get("config_hash")
-        if owner != config_hash:
-            raise RunFolderError(
-                f"{root}: belongs to another configuration (hash {owner}, this run has {config_hash}); "
-                "choose another --out, or remove the folder."
-            )
-    elif any(entry.name != ".lock" for entry in root.iterdir()):
-        raise RunFolderError(f"{root}: is not empty and holds no experiment; choose an empty or new folder with --out.")
-    write_text_atomically(
-        run_dir.config, yaml.safe_dump({"config_hash": config_hash, **config}, sort_keys=False, allow_unicode=True)
-    )
+
+
+def claim(run_dir: RunDir, config: Mapping[str, Any], *, config_hash: str) -> None:
+    """Makes the folder, which this process has locked, this configuration's own; raises as `check_free`."""
+    check_free(run_dir, config_hash=config_hash)
+    text = yaml.safe_dump({"config_hash": config_hash, **config}, sort_keys=False, allow_unicode=True)
+    write_text_atomically(run_dir.config, text)
 
 
 def read_config(run_dir: RunDir) -> dict[str, Any]:
@@ -177,7 +195,7 @@ def read_config(run_dir: RunDir) -> dict[str, Any]:
         RecordError: There is none, or it is not YAML.
     """
     try:
-        data = yaml.safe_load(run_dir.config.read_text(encoding="utf-8"))
+        data = yaml.safe_load(run_dir.config.read_bytes())
     except FileNotFoundError as error:
         raise RecordError(
             f"{run_dir.root}: no experiment there (config.yaml is missing); give the folder of a run."
@@ -200,8 +218,10 @@ def read_record(folder: Path) -> RunRecord | None:
         return None
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise RecordError(f"{path}: not JSON ({error.msg}); remove the cell's folder and run again.") from error
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise RecordError(f"{path}: damaged ({error}); remove the cell's folder and run again.") from error
+    if not isinstance(data, dict):
+        raise RecordError(f"{path}: holds {type(data).__name__}, no record; remove the cell's folder and run again.")
     return RunRecord.from_json(data, where=str(path))
 
 

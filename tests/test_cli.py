@@ -36,7 +36,16 @@ def test_help_and_lists_name_what_there_is(cli):
 
 
 def test_help_and_lists_import_nothing_heavy(cli):
-    for arguments in (["--help"], ["list", "tasks"], ["list", "baselines"], ["list", "presets"]):
+    for arguments in (
+        ["--help"],
+        ["list", "tasks"],
+        ["list", "baselines"],
+        ["list", "presets"],
+        ["list", "grids"],
+        ["rule", "--help"],
+        ["bench", "--help"],
+        ["diagnose", "--help"],
+    ):
         result = cli(*arguments, PYTHONPROFILEIMPORTTIME="1")
         assert result.returncode == 0
         imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in result.stderr.splitlines() if "|" in line}
@@ -71,6 +80,10 @@ def test_a_dry_run_shows_values_with_their_origin_and_leaves_nothing_behind(cli,
         (["run", "--config", "none.yaml"], "--config none.yaml: cannot be read"),
         (["run", "--plugin", "none.py"], "--plugin none.py: should be a .py file or a folder"),
         (["run", "--out", "/proc/nowhere"], "cannot write there"),
+        (["run", "--out", "/proc/nowhere/further"], "cannot write there"),
+        (["run", "--out", "/etc/passwd"], "is a file"),
+        (["run", "--set", "ppo.learning_rate=.inf"], "ppo.learning_rate (--set): Input should be a finite number"),
+        (["run", "--set", "ppo=3"], "'ppo' (--set): is a section"),
         (["report", "nowhere"], "no experiment there"),
         (["list", "taks"], "unknown kind 'taks'. Did you mean 'tasks'"),
     ],
@@ -82,6 +95,14 @@ def test_bad_input_gets_one_line_and_status_2(cli, tmp_path, arguments, message)
     assert result.stderr.startswith("marl-bench: ")
     assert len(result.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_causal_model_is_no_reward_model(cli):
+    from marl_bench.models.loading import model_folder
+
+    result = cli("run", "--reward-model", model_folder("tiny"))
+    assert result.returncode == 2
+    assert "is a LlamaForCausalLM; a reward model is a sequence classifier" in result.stderr
 
 
 def test_debug_shows_the_traceback(cli):

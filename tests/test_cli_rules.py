@@ -77,6 +77,10 @@ def test_check_passes_and_fails_with_a_list_and_status_1(cli, tmp_path):
         (["segment", "fixed", "--text", "a", "--run", "b"], "one of them"),
         (["segment", "fixed", "--run", "nowhere"], "nowhere: no experiment there"),
         (["segment", "fixxed", "--text", "a"], "Did you mean 'fixed'"),
+        (
+            ["segment", "fixed", "--text", "a", "--html", "/proc/nowhere/x.html"],
+            "--html /proc/nowhere/x.html: cannot be written",
+        ),
         (["check", "fixxed"], "Did you mean 'fixed'"),
     ],
 )

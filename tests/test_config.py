@@ -53,7 +53,7 @@ def test_overrides_are_typed(text, key, value):
         ("ppo.kl_coef=much", r"ppo.kl_coef \(--set\): Input should be a valid number; given: 'much'"),
         ("ppo.updates=1.5", r"ppo.updates \(--set\): .*integer; given: 1.5"),
         ("seeds=0", r"seeds \(--set\): .*greater than or equal to 1; given: 0"),
-        ("ppo=3", "unknown configuration key"),
+        ("ppo=3", "is a section; give one of its keys"),
         ("arms=[]", "arms"),
     ],
 )

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from marl_bench.reporting.frames import load_curves, load_samples, load_scores
+from marl_bench.run_dir import RunDir, locked
 
 SMALL = [
     "--limit=12",
@@ -80,7 +82,6 @@ def test_records_say_what_made_them_and_name_no_place(finished):
         assert os.uname().nodename not in text
     macro = records(folder)["macro_ppo-fixed_n5-seed0"]["arm"]
     assert (macro["rule"], macro["role"], len(macro["rule_hash"])) == ("fixed(n=5)", "macro", 12)
-    assert records(folder)["token_ppo_matched_lambda-fixed_n5-seed0"]["arm"]["matches"] == "macro_ppo-fixed_n5"
 
 
 def test_arms_of_a_seed_start_from_the_same_rollout(finished):
@@ -255,6 +256,46 @@ def test_ctrl_c_stops_cleanly_with_status_130(tmp_path):
     assert "Traceback" not in err
     for path in folder.glob("cells/*/metrics.jsonl"):
         assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_cells_without_samples_or_of_another_version_are_run_again(finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    (folder / "cells" / "sft-seed0" / "samples.jsonl").write_text("")
+    other = folder / "cells" / "sft-seed1" / "record.json"
+    record = json.loads(other.read_text())
+    record["arm"]["baseline_version"] = "0"
+    other.write_text(json.dumps(record))
+    _, err = run(folder, "--arm", "sft")
+    assert "sft seed 0: done" in err
+    assert "sft seed 1: done" in err
+    assert records(folder)["sft-seed1"]["arm"]["baseline_version"] == "1"
+
+
+def test_a_refused_second_process_changes_nothing(finished):
+    folder, _, _ = finished
+    before = (folder / "config.yaml").read_bytes()
+    with locked(RunDir(folder)):
+        _, err = run(folder, "--seeds", "3", status=2)
+    assert "another marl-bench is working in this folder" in err
+    assert (folder / "config.yaml").read_bytes() == before
+
+
+def test_a_given_model_that_has_changed_is_refused(finished, tmp_path):
+    shared, folder = finished[0] / "shared", tmp_path / "run"
+    shutil.copytree(shared / "sft", tmp_path / "sft")
+    arms = ["--sft-model", str(tmp_path / "sft"), "--reward-model", str(shared / "reward_model"), "--arm", "sft"]
+    run(folder, *arms, "--seeds", "1")
+    (tmp_path / "sft" / "generation_config.json").write_text("{}")
+    _, err = run(folder, *arms, "--seeds", "2", status=1)
+    assert "is not the one that this experiment began with" in err
+
+
+def test_a_loss_that_is_not_finite_stops_its_stage(tmp_path):
+    _, err = run(tmp_path / "run", "--set", "sft.learning_rate=1e38", status=1)
+    assert "sft" in err
+    assert "lower its learning rate" in err
+    assert not (tmp_path / "run" / "shared" / "sft").exists()
 
 
 NAN_TASK = """

@@ -7,7 +7,7 @@ import pytest
 from marl_bench.arms import parse_arm, parse_rule
 from marl_bench.config import resolve
 from marl_bench.errors import ConfigError, UnknownNameError
-from marl_bench.planning import make_plan, matched_arm, plan_arm, plan_rule
+from marl_bench.planning import make_plan, plan_arm, plan_rule
 
 
 @pytest.fixture
@@ -96,14 +96,6 @@ def test_the_default_folder_depends_on_what_is_computed_only(registry):
     assert plain.root == more.root
     assert plain.root == Path("results") / f"tldr-tiny-{plain.config_hash[:8]}"
     assert plan_of(registry, ppo={"kl_coef": 0.5}).root != plain.root
-
-
-def test_a_control_names_the_macro_arm_it_matches(registry):
-    plan = plan_of(
-        registry,
-        arms=["macro_ppo:fixed(n=3)", "macro_ppo:fixed(n=5)", "token_ppo_matched_lambda:fixed(n=5)", "token_ppo"],
-    )
-    assert [matched_arm(arm, plan, registry) for arm in plan.arms] == ["", "", "macro_ppo-fixed_n5", ""]
 
 
 def test_unknown_task_options_name_the_nearest(registry):

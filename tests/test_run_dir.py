@@ -13,6 +13,7 @@ from marl_bench.run_dir import (
     digest_of_folder,
     folder_written_atomically,
     locked,
+    make_writable,
     read_cells,
     read_jsonl,
     write_json_atomically,
@@ -72,7 +73,7 @@ def test_a_folder_with_other_things_is_refused_and_left_alone(tmp_path):
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunFolderError, match="cannot write there"):
-        claim(RunDir(tmp_path / "file" / "run"), {}, config_hash="one")
+        make_writable(RunDir(tmp_path / "file" / "run"))
 
 
 def test_a_second_process_on_one_folder_is_refused(tmp_path):

@@ -46,7 +46,7 @@ class Quality:
     """How good the advantages of a rule are, with 95 % intervals over prompts where there are several.
 
     Attributes:
-        rule: Canonical rule text.
+        rule: Canonical rule text, with options if it has any.
         macro_actions: How many were compared.
         mean_length: Mean tokens of those.
         correlation: Between estimated and true advantages; None where one of them does not vary.
@@ -65,7 +65,7 @@ class Quality:
 
 
 def chosen_macros(segmentation: Segmentation, *, most: int) -> torch.Tensor:
-    """Returns [B, M] bool: all macro actions with tokens of a response if they are at most `most`, else so many, evenly spread, both ends among them."""
+    """Returns [B, M] bool: of each response up to `most` macro actions that have tokens, evenly spread, the first and the last among them."""
     chosen = torch.zeros_like(segmentation.macro_mask)
     for row, lengths in enumerate(segmentation.macro_lengths):
         real = (lengths > 0).nonzero().squeeze(1)

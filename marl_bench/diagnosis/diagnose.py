@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from marl_bench.config import PpoConfig
+from marl_bench.config import MethodOptions
 from marl_bench.diagnosis.advantages import (
     MacroAction,
     Quality,
@@ -16,17 +16,20 @@ from marl_bench.diagnosis.advantages import (
     states_of,
 )
 from marl_bench.diagnosis.monte_carlo import Objective, state_values
+from marl_bench.errors import ConfigError
 from marl_bench.finished_run import FinishedRun
 from marl_bench.interfaces import PolicyBaseline, PolicyContext
 from marl_bench.macro.segmentation import check_partition
-from marl_bench.planning import Rule, plan_rule
-from marl_bench.plugins import Registry
+from marl_bench.planning import ArmPlan, plan_arm
 from marl_bench.records import Cell
 from marl_bench.training.rollout import ScoredRollout, roll_out
 
 DEFAULT_RULES = ("token", "fixed(n=5)", "fixed(n=10)", "perplexity(rule=macro)", "whole")
 BASELINE = "macro_ppo"
 """Whose advantages are looked at; with the rule `token` they are those of token PPO."""
+
+ESTIMATE_OPTIONS = frozenset({*MethodOptions.model_fields, "gae_lambda"} - {"score_clip"})
+"""Options of the `ppo` section that change an estimate and not the reward."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Diagnosis:
         continuations: From each state.
         sampled: Continuations in all.
         qualities: One a rule.
-        actions: Canonical rule text to its macro actions.
+        actions: Rule (and options) to its macro actions.
     """
 
     cell: str
@@ -69,30 +72,40 @@ class Diagnosis:
     actions: Mapping[str, Sequence[MacroAction]]
 
 
-def rules_to_diagnose(run: FinishedRun, cell: Cell, texts: Sequence[str], registry: Registry) -> list[Rule]:
-    """Returns the rules given, or the usual ones with the cell's own; each once.
+def estimators(run: FinishedRun, cell: Cell, texts: Sequence[str]) -> list[ArmPlan]:
+    """Returns what is compared: `RULE[@option=value,...]`, with the cell's own options under these.
+
+    Without any, the usual rules and the cell's own.
 
     Raises:
-        UnknownNameError: A rule or a parameter does not exist.
-        ConfigError: A parameter has a wrong type or value.
+        UnknownNameError: A rule, parameter or option does not exist.
+        ConfigError: A value is wrong, or an option changes what is estimated rather than the estimate.
     """
     arm = run.arm(cell)
-    own = [arm.rule] if arm.rule is not None else []
-    rules = [plan_rule(text, registry) for text in texts or DEFAULT_RULES] + ([] if texts else own)
-    return list({rule.text: rule for rule in rules}.values())
+    given = texts or [*DEFAULT_RULES, *([arm.rule.text] if arm.rule is not None else [])]
+    found = {}
+    for text in given:
+        planned = plan_arm(f"{BASELINE}:{text}", run.config, run.registry)
+        fixed = sorted(set(planned.options) - ESTIMATE_OPTIONS)
+        if fixed:
+            raise ConfigError(
+                f"--rule {text}: {', '.join(fixed)} changes what is estimated; an option may be one of {', '.join(sorted(ESTIMATE_OPTIONS))}."
+            )
+        found[planned.label] = dataclasses.replace(planned, options={**arm.options, **planned.options})
+    return list(found.values())
 
 
-def diagnose(run: FinishedRun, cell: Cell, rules: Sequence[Rule], size: DiagnosisSize) -> Diagnosis:
-    """Samples responses of the cell's policy and continuations from the boundaries of all rules, and compares advantages.
+def diagnose(run: FinishedRun, cell: Cell, arms: Sequence[ArmPlan], size: DiagnosisSize) -> Diagnosis:
+    """Samples responses of the cell's policy and continuations from the boundaries of all arms' macro actions, and compares advantages.
 
     Raises:
         TrainingError: A score is not finite, or too many responses have none.
         SegmentationError: A rule does not return a partition.
     """
-    arm, config = run.arm(cell), run.config
-    ppo = arm.ppo(config)
+    config = run.config
+    ppo = run.arm(cell).ppo(config)
     actors = run.actors(cell)
-    baselines = _baselines(run, rules, ppo)
+    baselines = _baselines(run, arms)
     kl_coef = float(cell.curve[-1]["kl_coef"]) if cell.curve else ppo.kl_coef
     objective = Objective(actors, run.task, config.sampling, ppo, kl_coef, run.stages.score_std)
     scored: ScoredRollout = roll_out(
@@ -135,10 +148,13 @@ def diagnose(run: FinishedRun, cell: Cell, rules: Sequence[Rule], size: Diagnosi
     )
 
 
-def _baselines(run: FinishedRun, rules: Sequence[Rule], ppo: PpoConfig) -> dict[str, PolicyBaseline]:
+def _baselines(run: FinishedRun, arms: Sequence[ArmPlan]) -> dict[str, PolicyBaseline]:
+    """Returns the baseline of each arm, named by rule and options."""
     spec = run.registry.baseline(BASELINE)
-    fitted = run.fitted(rules)
+    fitted = run.fitted([arm.rule for arm in arms if arm.rule is not None])
     return {
-        rule.text: spec.build(PolicyContext(ppo, built, built.nominal_length))  # type: ignore[misc]  # it is a policy baseline
-        for rule, built in zip(rules, fitted, strict=True)
+        arm.label.removeprefix(f"{BASELINE}:"): spec.build(
+            PolicyContext(arm.ppo(run.config), built, built.nominal_length)
+        )  # type: ignore[misc]  # it is a policy baseline
+        for arm, built in zip(arms, fitted, strict=True)
     }

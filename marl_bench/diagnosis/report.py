@@ -9,6 +9,7 @@ from pathlib import Path
 
 from marl_bench.diagnosis.advantages import MacroAction, Quality
 from marl_bench.diagnosis.diagnose import Diagnosis
+from marl_bench.errors import RunFolderError
 from marl_bench.reporting.formatting import interval, number, percent, percent_interval, signed
 from marl_bench.reporting.rendering import as_markdown
 from marl_bench.reporting.tables import Table
@@ -30,16 +31,23 @@ class DiagnosisFiles:
 
 
 def write_diagnosis(run_dir: RunDir, diagnosis: Diagnosis) -> DiagnosisFiles:
-    """Writes table, numbers and plot into the run's folder `diagnose`, named after the cell."""
+    """Writes table, numbers and plot into the run's folder `diagnose`, named after the cell.
+
+    Raises:
+        RunFolderError: The folder cannot be made.
+    """
     folder = run_dir.root / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"{folder}: cannot write there ({error.strerror or error}).") from error
     name = diagnosis.cell
     files = DiagnosisFiles(
         folder / f"{name}.md", folder / f"{name}.csv", folder / f"{name}-macro-actions.csv", folder / f"{name}.png"
     )
     table = quality_table(diagnosis)
-    text = f"# {table.title}\n\n{as_markdown(table)}\n\n![Estimated against true advantages]({files.plot.name})\n"
-    write_text_atomically(files.markdown, text)
+    page = f"# {table.title}\n\n{as_markdown(table)}\n\n![Estimated against true advantages]({files.plot.name})\n"
+    write_text_atomically(files.markdown, page)
     write_text_atomically(files.csv, _csv(_QUALITY_COLUMNS, map(_quality_row, diagnosis.qualities)))
     rows = ([rule, *_action_row(action)] for rule, actions in diagnosis.actions.items() for action in actions)
     write_text_atomically(files.macro_actions, _csv(["rule", *_ACTION_COLUMNS], rows))
@@ -84,9 +92,10 @@ def quality_table(diagnosis: Diagnosis) -> Table:
 
 def _note(diagnosis: Diagnosis) -> str:
     return (
-        f"{diagnosis.prompts} held-out prompts, {diagnosis.continuations} continuations from each state ({diagnosis.sampled:,} in all); intervals "
-        f"by bootstrap over prompts. Values of {diagnosis.critic}. A rule is compared on its own macro actions. Ceiling: the correlation that exact "
-        "advantages would show against Monte-Carlo values of this noise. Bias: estimated minus true, in units of the score as training uses it."
+        f"{diagnosis.prompts} held-out prompts, {diagnosis.continuations} continuations from each state "
+        f"({diagnosis.sampled:,} in all); intervals by bootstrap over prompts. Values of {diagnosis.critic}. "
+        "A rule is compared on its own macro actions. Ceiling: the correlation that exact advantages would show "
+        "against Monte-Carlo values of this noise. Bias: estimated minus true, in units of the score as training uses it."
     )
 
 

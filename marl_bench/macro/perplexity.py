@@ -52,11 +52,10 @@ def _above_macro_mean(nll: torch.Tensor) -> torch.Tensor:
     nll_at = nll.T.contiguous()
     starts_at = torch.zeros(nll_at.shape, dtype=torch.bool, device=nll.device)
     sums, counts = nll.new_zeros(nll.shape[0]), nll.new_zeros(nll.shape[0])
-    for t in range(nll_at.shape[0]):
-        cut = nll_at[t] * counts > sums
-        starts_at[t] = cut
-        sums = torch.where(cut, 0, sums) + nll_at[t]
-        counts = torch.where(cut, 0, counts) + 1
+    for now, cut in zip(nll_at, starts_at, strict=True):
+        torch.gt(now * counts, sums, out=cut)
+        sums.masked_fill_(cut, 0).add_(now)
+        counts.masked_fill_(cut, 0).add_(1)
     return starts_at.T.contiguous()
 
 

@@ -71,15 +71,15 @@ def check_partition(segmentation: Segmentation, mask: torch.Tensor) -> None:
 def sum_over_macros(token_values: torch.Tensor, macro_ids: torch.Tensor, width: int) -> torch.Tensor:
     """Returns [B, width], the sum of [B, T] values over each macro action; padding (id -1) is left out."""
     sums = token_values.new_zeros(macro_ids.shape[0], width + 1)
-    # Padding goes to the extra last column. On one token a macro action the sum is that token's value, bit for bit.
-    sums.scatter_add_(1, torch.where(macro_ids < 0, width, macro_ids), token_values)
-    return sums[:, :width]
+    # Padding goes to the extra first column. On one token a macro action the sum is that token's value, bit for bit.
+    sums.scatter_add_(1, macro_ids + 1, token_values)
+    return sums[:, 1:]
 
 
 def to_tokens(macro_values: torch.Tensor, macro_ids: torch.Tensor) -> torch.Tensor:
     """Returns [B, T], each token with the [B, M] value of its macro action; 0 on padding."""
-    values = macro_values.gather(1, macro_ids.clamp(min=0))
-    return torch.where(macro_ids >= 0, values, 0)
+    # Padding reads an extra first column of zeros.
+    return torch.nn.functional.pad(macro_values, (1, 0)).gather(1, macro_ids + 1)
 
 
 def positions(macro_ids: torch.Tensor) -> torch.Tensor:

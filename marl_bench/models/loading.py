@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from marl_bench.errors import ModelError
 
@@ -142,7 +143,7 @@ def _load(auto_class: Any, path: str, *, dtype: str, **kwargs: Any) -> Any:
     logging.set_verbosity_error()  # a reward model's new head would be announced as a defect
     try:
         model = auto_class.from_pretrained(model_folder(path), dtype=getattr(torch, dtype), **kwargs)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"model '{path}': cannot be loaded ({_first_line(error)}).") from error
     finally:
         logging.set_verbosity(verbosity)

@@ -86,7 +86,7 @@ def _arm(name: str, cells: Iterable[Cell]) -> Arm:
     definitions = {_definition(cell.record.arm) for cell in cells}
     if len(definitions) > 1:
         raise RecordError(
-            f"arm '{name}' is defined in {len(definitions)} ways (label, rule, role or baseline differ between its "
+            f"arm '{name}' is defined in {len(definitions)} ways (label, rule, options, role or versions differ between its "
             "cells); compare runs of one definition."
         )
     return definitions.pop()
@@ -104,7 +104,8 @@ def _definition(data: Mapping[str, Any]) -> Arm:
         role=role,
         trained=bool(data["trained"]),
         isolates=str(data.get("isolates") or ""),
-        matches=str(data.get("matches") or ""),
+        options=tuple((key, str(value)) for key, value in sorted((data.get("options") or {}).items())),
+        version=" ".join(str(data[key]) for key in ("baseline_version", "rule_version", "rule_hash") if data.get(key)),
     )
 
 
@@ -169,8 +170,13 @@ def _control_pairs(arms: Sequence[ArmCells]) -> list[tuple[ArmCells, ArmCells]]:
         (macro, control)
         for macro in arms
         for control in arms
-        if macro.arm.role == "macro" and control.arm.role == "control" and control.arm.matches in ("", macro.arm.name)
+        if macro.arm.role == "macro" and control.arm.role == "control" and _controls(control.arm, macro.arm)
     ]
+
+
+def _controls(control: Arm, macro: Arm) -> bool:
+    """Returns True if the control is matched to the macro arm: to its rule and options, or, without a rule of its own, to every arm."""
+    return control.rule is None or (control.rule, control.options) == (macro.rule, macro.options)
 
 
 def _differences(

@@ -10,7 +10,7 @@ from marl_bench.statistics.paired import PairedDifference
 ORACLE = "oracle"
 """Name of the metric that a task with a known optimum fills; never used in training."""
 
-ROLES = ("start", "token", "control", "macro")
+ROLES = ("start", "token", "control", "macro", "other")
 """Roles of arms in the order in which reports show them."""
 
 
@@ -23,10 +23,11 @@ class Arm:
         label: What a user types and reads.
         baseline: Id of the baseline.
         rule: Canonical text of the termination rule, or None.
-        role: `start`, `token`, `control` or `macro`.
+        role: `start`, `token`, `control`, `macro` or `other`.
         trained: False for arms that sample nothing in training.
         isolates: One sentence: which effect a control isolates; empty for others.
-        matches: Name of the macro arm that a control is matched to; empty if its records do not say.
+        options: The arm's own settings; with the rule they say which macro arm a control is matched to.
+        version: Versions of baseline and rule and the hash of the rule's definition.
     """
 
     name: str
@@ -36,7 +37,8 @@ class Arm:
     role: str
     trained: bool
     isolates: str
-    matches: str
+    options: tuple[tuple[str, str], ...]
+    version: str
 
 
 @dataclasses.dataclass(frozen=True)

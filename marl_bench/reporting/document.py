@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from marl_bench.reporting.comparison import Comparison
+from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.formatting import counted, number, percent, percent_interval
 from marl_bench.reporting.plots import Plot
 from marl_bench.reporting.reading import read
@@ -87,7 +87,9 @@ def _win_rates(comparison: Comparison) -> str:
     table = win_rates_table(comparison)
     if table:
         return _table_section(table)
-    return _section("Win rates", "None: the task has no oracle, and no judge was asked.")
+    known = any(ORACLE in one.metrics for one in comparison.arms)
+    reason = "there is no pair of arms to compare" if known else "the task has no oracle, and no judge was asked"
+    return _section("Win rates", f"None: {reason}.")
 
 
 def _plots(plots: Sequence[Plot]) -> str:

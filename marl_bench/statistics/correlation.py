@@ -41,7 +41,7 @@ def cluster_bootstrap_correlation(
     estimate = _correlations(moments.sum(axis=1, keepdims=True))
     if not np.isfinite(estimate[0]):
         return None
-    counts = rng.multinomial(names.size, np.full(names.size, 1 / names.size), size=resamples)
+    counts = rng.multinomial(names.size, np.full(names.size, 1 / names.size), size=resamples).astype(np.float64)
     found = _correlations(moments @ counts.T)
     low, high = np.quantile(found[np.isfinite(found)], [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(estimate[0]), float(low), float(high))
@@ -54,4 +54,5 @@ def _correlations(moments: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     # What rounding leaves of no spread at all is no spread.
     varies = (spread_x > 1e-12 * np.maximum(xx, 1e-300)) & (spread_y > 1e-12 * np.maximum(yy, 1e-300))
     scale = np.sqrt(np.where(varies, spread_x * spread_y, np.nan))
-    return np.clip((xy - x * y / count) / scale, -1, 1)
+    found: npt.NDArray[np.float64] = np.clip((xy - x * y / count) / scale, -1, 1)
+    return found

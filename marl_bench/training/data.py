@@ -1,7 +1,7 @@
 """A task's data as training uses it: loaded, fitted to the model's limits, limited."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,12 +76,23 @@ def prepare_data(task: Task, config: RunConfig, tokenizer: Any) -> PreparedData:
         eval_prompts=fitted(loaded.eval_prompts, "evaluation"),
         counts=counts,
     )
+    limit = config.sampling.max_response_tokens
+    counts["sft_responses_cut"] = _overlong((pair.response for pair in data.sft), tokenizer, limit=limit)
+    texts = (text for pair in data.preferences for text in (pair.chosen, pair.rejected))
+    counts["preference_responses_cut"] = _overlong(texts, tokenizer, limit=limit)
     for part, items in (("SFT", data.sft), ("RL", data.rl_prompts), ("evaluation", data.eval_prompts)):
         if not items:
             raise DataError(
                 f"data '{config.data.source}': no {part} item is left; raise sampling.max_prompt_tokens or set data.overlong_prompts=cut."
             )
     return PreparedData(data, _digest(data))
+
+
+def _overlong(texts: Iterable[str], tokenizer: Any, *, limit: int) -> int:
+    """Returns how many responses lose their end at the limit of response tokens, EOS included."""
+    listed = list(texts)
+    ids = tokenizer(listed, add_special_tokens=False)["input_ids"] if listed else []
+    return sum(len(row) + 1 > limit for row in ids)
 
 
 def _digest(data: TaskData) -> str:

@@ -89,6 +89,7 @@ def train_ppo(
         rewards = token_rewards(scored.rollout, scored.scores, ppo=ppo, kl_coef=kl_coef, score_std=run.score_std)
         prepared = prepare_experience(baseline, scored.rollout, rewards, ppo=ppo)
         rolled_out = time.perf_counter()
+        learning_rate = optimizers.policy_schedule.get_last_lr()[0]
         settings = UpdateSettings(
             ppo=ppo,
             temperature=log_prob_temperature(run.sampling),
@@ -102,12 +103,13 @@ def train_ppo(
         responses += len(scored.responses) + scored.unscored
         tokens += int(scored.rollout.tokens.response_mask.sum())
         figures = _figures(scored, prepared, stats, task, ppo)
+        _check_figures(figures, where)
         line = {
             "update": number,
             "responses_sampled": responses,
             "tokens_sampled": tokens,
             "kl_coef": kl_coef,
-            "learning_rate": optimizers.policy_schedule.get_last_lr()[0],
+            "learning_rate": learning_rate,
             **figures,
         }
         append_jsonl(run.folder / CURVE, line)
@@ -157,7 +159,7 @@ def _check_rollout(scored: ScoredRollout, where: str) -> None:
     rollout = scored.rollout
     for name in ("token_log_probs", "token_ref_log_probs", "token_values"):
         if not bool(torch.isfinite(getattr(rollout, name)).all()):
-            raise TrainingError(f"{where}: {name} of the rollout are not finite; the last finished update is kept.")
+            raise TrainingError(f"{where}: {name} of the rollout are not finite; lower the learning rate.")
 
 
 def _figures(
@@ -191,13 +193,10 @@ def _figures(
     oracle = task.oracle(scored.prompts, scored.responses)
     if oracle is not None:
         figures["oracle"] = float(np.mean(oracle))
-    return _finite(figures)
+    return figures
 
 
-def _finite(figures: Mapping[str, Any]) -> dict[str, Any]:
+def _check_figures(figures: Mapping[str, Any], where: str) -> None:
     bad = [name for name, value in figures.items() if isinstance(value, float) and not math.isfinite(value)]
     if bad:
-        raise TrainingError(
-            f"figures of the update are not finite: {', '.join(bad)}; the last finished update is kept."
-        )
-    return dict(figures)
+        raise TrainingError(f"{where}: {', '.join(bad)} is not finite; lower the learning rate or raise ppo.kl_coef.")

@@ -12,7 +12,7 @@ import torch
 
 from marl_bench.batches import Tokens
 from marl_bench.config import PpoConfig, RunConfig
-from marl_bench.errors import DataError, TrainingError
+from marl_bench.errors import DataError, ModelError, RecordError, TrainingError
 from marl_bench.interfaces import TaskSpec
 from marl_bench.models.loading import (
     SCORE_OFFSET,
@@ -118,8 +118,21 @@ def _finished(folder: Path, given: str | None) -> Stage | None:
     path = folder / STAGE
     if not path.exists():
         return None
-    stage = json.loads(path.read_text(encoding="utf-8"))
-    return Stage(Path(given).expanduser() if given else folder, stage["digest"], stage["data_digest"], stage["figures"])
+    try:
+        stage = json.loads(path.read_text(encoding="utf-8"))
+        found = Stage(
+            Path(given).expanduser() if given else folder, stage["digest"], stage["data_digest"], stage["figures"]
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"{path}: damaged ({type(error).__name__}: {error}); remove the folder {folder} and run again."
+        ) from error
+    if given and digest_of_folder(found.folder) != found.digest:
+        raise ModelError(
+            f"model '{given}': is not the one that this experiment began with (digest {found.digest[:12]}); "
+            "put that one back, or start anew with another --out."
+        )
+    return found
 
 
 def _sft_stage(folder: Path, config: RunConfig, prepared: PreparedData, progress: Progress) -> Stage:
@@ -218,7 +231,7 @@ def _score_scale(
         seed_parts=(config.data.seed, "calibration"),
     )
     scores = in_micro_batches(lambda rows: last_token_scores(values, rows), sampled.samples.tokens, size=size)
-    spread = float(scores.std(unbiased=False))
+    spread = float(scores.std(unbiased=False)) if len(prompts) > 1 else 1.0  # one sample has no spread
     if not spread > 0:
         raise TrainingError(
             f"reward model: its scores of {len(prompts)} SFT samples have a spread of {spread}; it tells no response from another."
@@ -251,6 +264,11 @@ def _hold_out(
 
 
 def _save(model: Any, tokenizer: Any, folder: Path) -> None:
+    for name, weight in model.named_parameters():
+        if not bool(torch.isfinite(weight).all()):
+            raise TrainingError(
+                f"{folder.name.split('.')[1]}: {name} is not finite after training; lower its learning rate."
+            )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

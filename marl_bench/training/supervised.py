@@ -135,6 +135,7 @@ def _trainer_arguments(
         "report_to": "none",
         "save_strategy": "no",
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it would show the last finite loss in place of NaN
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": not on_cpu,

@@ -96,9 +96,10 @@ def update(
         tokens += counts.tokens
         if step == 0:
             _check_ratio(ratio_deviation, settings)
-        _check_losses(losses, settings)
-        sums.update(losses)
-        sums.update(_step(actors, optimizers, accelerator, ppo))
+        norms = _clip_gradients(actors, accelerator, ppo)
+        _check_finite({**losses, **norms}, settings)
+        _step(optimizers)
+        sums.update({**losses, **norms})
     figures = {
         name: value / max(tokens, 1) if name in ("clip_fraction", "approximate_kl") else value
         for name, value in sums.items()
@@ -128,10 +129,9 @@ class UpdateSettings:
 
 
 def _minibatches(rows: int, ppo: PpoConfig, shuffle: torch.Generator) -> Iterator[torch.Tensor]:
-    size = -(-rows // min(ppo.minibatches, rows))
     for _ in range(ppo.ppo_epochs):
         order = torch.randperm(rows, generator=shuffle) if ppo.minibatches > 1 else torch.arange(rows)
-        yield from torch.split(order, size)
+        yield from torch.tensor_split(order, min(ppo.minibatches, rows))
 
 
 def _counts(experience: Experience) -> StepCounts:
@@ -158,21 +158,24 @@ def _check_ratio(deviation: float, settings: UpdateSettings) -> None:
         )
 
 
-def _check_losses(losses: Mapping[str, float], settings: UpdateSettings) -> None:
-    for name, value in losses.items():
+def _check_finite(figures: Mapping[str, float], settings: UpdateSettings) -> None:
+    """Stops before the optimizer step, so that the weights stay those of the last good one."""
+    for name, value in figures.items():
         if not torch.isfinite(torch.tensor(value)):
-            raise TrainingError(
-                f"{settings.where}: {name} is {value}; the last finished update is kept. Lower the learning rate or raise ppo.kl_coef."
-            )
+            raise TrainingError(f"{settings.where}: {name} is {value}; lower the learning rate or raise ppo.kl_coef.")
 
 
-def _step(actors: Actors, optimizers: Optimizers, accelerator: Accelerator, ppo: PpoConfig) -> dict[str, float]:
+def _clip_gradients(actors: Actors, accelerator: Accelerator, ppo: PpoConfig) -> dict[str, float]:
+    """Clips the gradients and returns their norms before."""
     norms = {}
     for name, model in (("policy_gradient_norm", actors.policy), ("critic_gradient_norm", actors.critic)):
         if model is not None:
             norms[name] = float(accelerator.clip_grad_norm_(model.parameters(), ppo.max_grad_norm))
+    return norms
+
+
+def _step(optimizers: Optimizers) -> None:
     for optimizer, schedule in optimizers.pairs():
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-    return norms

@@ -49,9 +49,9 @@ def _tensor(rows, width):
     )
 
 
-def _close(tensor, rows):
+def _close(tensor, rows, *, tolerance=TIGHT):
     for found, expected in zip(tensor.tolist(), rows, strict=True):
-        assert found[: len(expected)] == pytest.approx(expected, abs=TIGHT)
+        assert found[: len(expected)] == pytest.approx(expected, abs=tolerance)
         assert not any(found[len(expected) :])
 
 
@@ -109,7 +109,8 @@ def test_rewards_values_and_advantages(
     on_tokens = [reference.on_tokens(row, p) for row, p in zip(expected, parts, strict=True)]
     laid_out = to_tokens(found.macro_advantages, segmentation.macro_ids)
     _close(laid_out, on_tokens)
-    _close(whiten(laid_out, segmentation.macro_ids >= 0), reference.whitened(on_tokens))
+    # Equal advantages have no spread but that of rounding, and whitening divides it by 1e-8.
+    _close(whiten(laid_out, segmentation.macro_ids >= 0), reference.whitened(on_tokens), tolerance=1e-6)
 
 
 @settings(deadline=None, max_examples=200)

@@ -23,7 +23,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "token_ppo": {
         "label": "token_ppo",
         "baseline": "token_ppo",
-        "rule": "token",
+        "rule": None,
         "trained": True,
         "role": "token",
         "isolates": "",
@@ -31,7 +31,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "token_ppo_matched_lambda-n5": {
         "label": "token_ppo_matched_lambda:n=5",
         "baseline": "token_ppo_matched_lambda",
-        "rule": "token",
+        "rule": "fixed(n=5)",
         "trained": True,
         "role": "control",
         "isolates": "Token PPO whose lambda gives the credit horizon of five-token macro actions.",

@@ -70,14 +70,21 @@ def test_differences_against_sft_and_controls(three_arms: list[Cell]) -> None:
     assert _difference(found, MACRO, CONTROL, "oracle").delta == pytest.approx(-0.25)
 
 
-def test_a_control_is_held_only_against_the_arm_it_is_matched_to(three_arms: list[Cell]) -> None:
+@pytest.mark.parametrize("other", [{"rule": "fixed(n=10)"}, {"options": {"gae_lambda": 0.9}}])
+def test_a_control_is_held_only_against_the_arm_it_is_matched_to(three_arms: list[Cell], other: dict) -> None:
     cells = [
-        _changed(cell, arm={**cell.record.arm, "matches": "macro_ppo-fixed_n10"})
-        if cell.record.arm["role"] == "control"
-        else cell
+        _changed(cell, arm={**cell.record.arm, **other}) if cell.record.arm["role"] == "control" else cell
         for cell in three_arms
     ]
     assert compare(cells).against_controls == []
+
+
+def test_a_control_without_a_rule_is_held_against_every_macro_arm(three_arms: list[Cell]) -> None:
+    cells = [
+        _changed(cell, arm={**cell.record.arm, "rule": None}) if cell.record.arm["role"] == "control" else cell
+        for cell in three_arms
+    ]
+    assert compare(cells).against_controls
 
 
 def test_win_rate_by_the_oracle_counts_ties_as_half(three_arms: list[Cell]) -> None:

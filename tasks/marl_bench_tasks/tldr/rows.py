@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ class Row:
     """One comparison.
 
     Attributes:
-        id: Id of the post, unique by post.
+        id: Id of the post, unique by text.
+        group: What must not stand in two stages: all rows with the id of the post, or with its text where it has none.
         split: `train` or another.
         post: Text of the post.
         subreddit: Empty if unknown.
@@ -32,6 +34,7 @@ class Row:
     """
 
     id: str
+    group: str
     split: str
     post: str
     subreddit: str
@@ -49,22 +52,26 @@ def check_row(row: Mapping[str, Any], *, split: str, where: str) -> Row:
     Raises:
         DataError: A required field is missing or wrong; the text names `where` and the field.
     """
-    info = row.get("info") or {}
+    info = row.get("info")
+    if not isinstance(info, Mapping):
+        raise DataError(f"{where}: field info is {_short(info)}; should hold post, title and subreddit.")
     post = info.get("post")
     if not isinstance(post, str) or not post.strip():
         raise DataError(f"{where}: field info.post is {post!r}; should be a text.")
     summaries = row.get("summaries")
-    texts = [each.get("text") for each in summaries if isinstance(each, Mapping)] if isinstance(summaries, list) else []
+    given = summaries if isinstance(summaries, list) else []
+    texts: list[Any] = [each.get("text") for each in given if isinstance(each, Mapping)]
     if len(texts) != 2 or not all(isinstance(text, str) and text.strip() for text in texts):
         raise DataError(f"{where}: field summaries is {_short(summaries)}; should be two entries with a text each.")
     choice = row.get("choice")
-    if choice not in (0, 1) or isinstance(choice, bool):
+    if not isinstance(choice, int) or isinstance(choice, bool) or choice not in (0, 1):
         raise DataError(f"{where}: field choice is {choice!r}; should be 0 or 1, the index of the preferred summary.")
     chosen, rejected = texts[choice], texts[1 - choice]
     digest = hashlib.sha256(post.encode()).hexdigest()[:8]
     return Row(
         # The hub has some ids with two versions of a post; prompts are told apart by their text.
         id=f"{info.get('id') or 'post'}-{digest}",
+        group=str(info.get("id") or digest),
         split=split,
         post=post.strip(),
         subreddit=info.get("subreddit") or "",
@@ -114,6 +121,9 @@ def _rows(arguments: Mapping[str, Any], *, source: str) -> Iterator[Row]:
     import datasets
 
     datasets.disable_progress_bars()
+    # What its readers and the hub's client log (tracebacks, every retry) is in our own error.
+    for name in ("datasets", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         builder = datasets.load_dataset_builder(**arguments)
         builder.download_and_prepare()

@@ -51,9 +51,9 @@ class TldrTask:
             "without_title": sum(not row.title for row in rows),
         }
         groups = _split(train, by_prompt=source.split == "prompt", seed=seed)
-        seen = {row.post for row in train}
-        leaked = [row for row in held_out if row.post in seen]
-        fresh = [row for row in held_out if row.post not in seen]
+        seen = {key for row in train for key in (row.post, row.group)}
+        leaked = [row for row in held_out if seen & {row.post, row.group}]
+        fresh = [row for row in held_out if not seen & {row.post, row.group}]
         if leaked:
             counts["evaluation_rows_dropped_because_in_train"] = len(leaked)
         return TaskData(
@@ -114,11 +114,11 @@ def _read(source: DataSource, *, seed: int) -> Iterable[Row]:
 
 def _split(rows: Sequence[Row], *, by_prompt: bool, seed: int) -> tuple[list[Row], list[Row], list[Row]]:
     """Returns the rows of SFT, reward model and RL: whole prompts each, or single rows as published."""
-    keys = sorted({row.post for row in rows}) if by_prompt else list(range(len(rows)))
+    keys = sorted({row.group for row in rows}) if by_prompt else list(range(len(rows)))
     random.Random(f"tldr split {seed}").shuffle(keys)
     first, second = round(SFT_SHARE * len(keys)), round((SFT_SHARE + REWARD_MODEL_SHARE) * len(keys))
     stage_of = {key: 0 if place < first else 1 if place < second else 2 for place, key in enumerate(keys)}
     groups: tuple[list[Row], list[Row], list[Row]] = ([], [], [])
     for number, row in enumerate(rows):
-        groups[stage_of[row.post if by_prompt else number]].append(row)
+        groups[stage_of[row.group if by_prompt else number]].append(row)
     return groups
