@@ -18,6 +18,9 @@ from marl_bench.statistics.correlation import cluster_bootstrap_correlation
 from marl_bench.statistics.intervals import Interval
 
 
+_ROUNDING = 1e-6
+
+
 @dataclasses.dataclass(frozen=True)
 class MacroAction:
     """One macro action with its two advantages.
@@ -52,7 +55,8 @@ class Quality:
         correlation: Between estimated and true advantages; None where one of them does not vary.
         ceiling: The correlation that exact estimates would show against Monte-Carlo values of this noise; None where noise is all there is.
         bias: Mean of estimated minus true advantages.
-        right_sign: Share of the macro actions whose estimated advantage has the sign of the true one.
+        right_sign: Share of estimated advantages that have the sign of the true one, among those macro actions whose true advantage is further
+            from 0 than its standard error; None where there is none.
     """
 
     rule: str
@@ -61,7 +65,7 @@ class Quality:
     correlation: Interval | None
     ceiling: float | None
     bias: Interval
-    right_sign: Interval
+    right_sign: Interval | None
 
 
 def chosen_macros(segmentation: Segmentation, *, most: int) -> torch.Tensor:
@@ -121,10 +125,12 @@ def compare_advantages(
 
 def quality(rule: str, actions: Sequence[MacroAction], *, rng: np.random.Generator) -> Quality:
     """Returns how good the estimated advantages of a rule are; intervals by bootstrap over prompts with the given generator."""
-    prompts = [f"{action.row}" for action in actions]
+    prompts = [str(action.row) for action in actions]
     estimated, true = ([getattr(action, name) for action in actions] for name in ("estimated", "true"))
     errors = [one - other for one, other in zip(estimated, true, strict=True)]
-    signs = [float((one > 0) == (other > 0)) for one, other in zip(estimated, true, strict=True)]
+    # Where nothing is left to win or lose, what stands here is rounding.
+    clear = [action for action in actions if abs(action.true) > max(math.sqrt(action.noise), _ROUNDING)]
+    signs = [float((action.estimated > 0) == (action.true > 0)) for action in clear]
     return Quality(
         rule=rule,
         macro_actions=len(actions),
@@ -132,7 +138,7 @@ def quality(rule: str, actions: Sequence[MacroAction], *, rng: np.random.Generat
         correlation=cluster_bootstrap_correlation(estimated, true, prompts, rng=rng),
         ceiling=_ceiling(actions),
         bias=_over_prompts(errors, prompts, rng=rng),
-        right_sign=_over_prompts(signs, prompts, rng=rng),
+        right_sign=_over_prompts(signs, [str(action.row) for action in clear], rng=rng) if clear else None,
     )
 
 

@@ -81,7 +81,7 @@ def quality_table(diagnosis: Diagnosis) -> Table:
                 number(found.ceiling),
                 signed(found.bias.estimate),
                 interval(found.bias),
-                percent(found.right_sign.estimate),
+                percent(found.right_sign.estimate if found.right_sign else None),
                 percent_interval(found.right_sign),
             ]
             for found in diagnosis.qualities
@@ -95,7 +95,8 @@ def _note(diagnosis: Diagnosis) -> str:
         f"{diagnosis.prompts} held-out prompts, {diagnosis.continuations} continuations from each state "
         f"({diagnosis.sampled:,} in all); intervals by bootstrap over prompts. Values of {diagnosis.critic}. "
         "A rule is compared on its own macro actions. Ceiling: the correlation that exact advantages would show "
-        "against Monte-Carlo values of this noise. Bias: estimated minus true, in units of the score as training uses it."
+        "against Monte-Carlo values of this noise. Bias: estimated minus true, in units of the score as training uses it. "
+        "Right sign: among macro actions whose true advantage is further from 0 than its standard error."
     )
 
 
@@ -115,7 +116,7 @@ def plot(diagnosis: Diagnosis) -> bytes:
         mpl.rcdefaults()
         figure = Figure(figsize=(_COLUMNS * _PANEL_INCHES, rows * _PANEL_INCHES + 0.6), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        panels = figure.subplots(rows, _COLUMNS, sharex=True, sharey=True, squeeze=False).flat
+        panels = list(figure.subplots(rows, _COLUMNS, sharex=True, sharey=True, squeeze=False).flat)
         for panel, found in zip(panels, diagnosis.qualities, strict=False):
             actions = diagnosis.actions[found.rule]
             panel.plot([low, high], [low, high], color="#999999", linewidth=0.8)
@@ -131,7 +132,7 @@ def plot(diagnosis: Diagnosis) -> bytes:
             panel.set_title(f"{found.rule}\nr = {number(r.estimate) if r else '–'}", fontsize=9, loc="left")
             panel.grid(color="#DDDDDD", linewidth=0.6)
             panel.set_axisbelow(True)
-        for panel in list(panels)[len(diagnosis.qualities) :]:
+        for panel in panels[len(diagnosis.qualities) :]:
             panel.set_visible(False)
         figure.supxlabel("True advantage (Monte Carlo)", fontsize=10)
         figure.supylabel("Estimated advantage", fontsize=10)

@@ -80,52 +80,79 @@ def sample_responses(
         eos_id: Token that ends a response.
         pad_id: Token that fills the rest of a row.
     """
-    batch, limit, device = prompt_ids.shape[0], settings.max_response_tokens, prompt_ids.device
+    limit, device = settings.max_response_tokens, prompt_ids.device
     uniforms = _uniforms(row_seeds, limit).to(device)
-    ids = torch.full((batch, limit), pad_id, dtype=torch.long, device=device)
-    log_probs = torch.zeros(batch, limit, device=device)
-    entropies = torch.zeros(batch, limit, device=device)
-    lengths = torch.zeros(batch, dtype=torch.long, device=device)
-    finished = torch.zeros(batch, dtype=torch.bool, device=device)
-
-    rows = torch.arange(batch, device=device)  # the rows still in the forward pass
+    written = _Written.empty(prompt_ids.shape[0], limit, pad_id=pad_id, device=device)
+    rows = torch.arange(prompt_ids.shape[0], device=device)  # the rows still in the forward pass
     cache = make_cache(policy.config, capacity=prompt_ids.shape[1] + limit)
-    mask = torch.ones(batch, prompt_ids.shape[1] + limit, dtype=torch.long, device=device)
-    mask[:, : prompt_ids.shape[1]] = prompt_mask
+    mask = torch.nn.functional.pad(prompt_mask.long(), (0, limit), value=1)
     inputs, positions = prompt_ids, (prompt_mask.long().cumsum(dim=1) - 1).clamp(min=0)
-    for step in range(limit):
-        width = prompt_ids.shape[1] + step
+    for step in range(limit if len(rows) else 0):
         logits = policy(
             input_ids=inputs,
-            attention_mask=mask[:, :width],
+            attention_mask=mask[:, : prompt_ids.shape[1] + step],
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        token, log_prob, entropy = _draw(logits.float(), uniforms[rows, step], settings)
-        going = ~finished[rows]
-        written = rows[going]
-        ids[written, step], log_probs[written, step], entropies[written, step] = (
-            token[going],
-            log_prob[going],
-            entropy[going],
-        )
-        lengths[written] = step + 1
-        finished[written] = token[going] == eos_id
-        inputs, positions = token.unsqueeze(1), positions[:, -1:] + 1
-        keep = (~finished[rows]).nonzero().squeeze(1)
+        drawn = _draw(logits.float(), uniforms[rows, step], settings)
+        written.write(rows, step, *drawn, eos_id=eos_id)
+        inputs, positions = drawn[0].unsqueeze(1), positions[:, -1:] + 1
+        keep = (~written.finished[rows]).nonzero().squeeze(1)
         if not len(keep):
             break
         # Taking rows out copies the cache, so a few finished rows are carried along until a quarter has ended.
         if len(keep) <= _SHARE_TO_KEEP * len(rows):
             rows, mask, inputs, positions = rows[keep], mask[keep], inputs[keep], positions[keep]
             cache.batch_select_indices(keep)
+    return written.samples(prompt_ids, prompt_mask)
 
-    width = max(int(lengths.max()) if batch else 0, 1)
-    response_mask = torch.arange(width, device=device) < lengths.unsqueeze(1)
-    tokens = Tokens(prompt_ids, prompt_mask, ids[:, :width], response_mask, finished)
-    return Samples(tokens, log_probs[:, :width], entropies[:, :width])
+
+@dataclasses.dataclass(frozen=True)
+class _Written:
+    """The buffers that a sampling loop fills, [B, limit] and [B]."""
+
+    ids: torch.Tensor
+    log_probs: torch.Tensor
+    entropies: torch.Tensor
+    lengths: torch.Tensor
+    finished: torch.Tensor
+
+    @classmethod
+    def empty(cls, batch: int, limit: int, *, pad_id: int, device: torch.device) -> "_Written":
+        return cls(
+            ids=torch.full((batch, limit), pad_id, dtype=torch.long, device=device),
+            log_probs=torch.zeros(batch, limit, device=device),
+            entropies=torch.zeros(batch, limit, device=device),
+            lengths=torch.zeros(batch, dtype=torch.long, device=device),
+            finished=torch.zeros(batch, dtype=torch.bool, device=device),
+        )
+
+    def write(
+        self,
+        rows: torch.Tensor,
+        step: int,
+        token: torch.Tensor,
+        log_prob: torch.Tensor,
+        entropy: torch.Tensor,
+        *,
+        eos_id: int,
+    ) -> None:
+        """Writes one column for those of the rows that have not finished."""
+        going = ~self.finished[rows]
+        rows = rows[going]
+        self.ids[rows, step], self.log_probs[rows, step] = token[going], log_prob[going]
+        self.entropies[rows, step] = entropy[going]
+        self.lengths[rows] = step + 1
+        self.finished[rows] = token[going] == eos_id
+
+    def samples(self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> Samples:
+        """Returns what was written, without the columns that no row has reached."""
+        width = max(int(self.lengths.max()) if len(self.lengths) else 0, 1)
+        response_mask = torch.arange(width, device=self.ids.device) < self.lengths.unsqueeze(1)
+        tokens = Tokens(prompt_ids, prompt_mask, self.ids[:, :width], response_mask, self.finished)
+        return Samples(tokens, self.log_probs[:, :width], self.entropies[:, :width])
 
 
 def _uniforms(row_seeds: Sequence[int], count: int) -> torch.Tensor:

@@ -66,60 +66,70 @@ def train_ppo(
         TrainingError: Something is not finite or an invariant broke; the lines of the finished updates stay.
         Interrupted: The user asked to stop.
     """
-    ppo = baseline.ppo
-    batches = PromptOrder(prompts, batch_size=min(ppo.batch_size, len(prompts)), seed=run.seed)
-    updates = planned_updates(ppo, len(prompts))
-    accelerator = Accelerator()
-    optimizers = make_optimizers(actors, ppo, steps=updates * ppo.ppo_epochs * ppo.minibatches)
-    shuffle = torch.Generator().manual_seed(run.seed)
-    kl_coef, responses, tokens = ppo.kl_coef, 0, 0
-    for number in range(1, updates + 1):
+    trainer = _Trainer(run, actors, task, baseline, prompts)
+    for number in range(1, trainer.updates + 1):
+        line = trainer.step(number)
+        append_jsonl(run.folder / CURVE, line)
+        report_step(progress, "ppo", number, trainer.updates, score=line["score"], kl=line["kl"])
+    return Budget(trainer.updates, trainer.responses, trainer.tokens)
+
+
+class _Trainer:
+    """The state that goes from update to update."""
+
+    def __init__(
+        self, run: PpoRun, actors: Actors, task: Task, baseline: PolicyBaseline, prompts: Sequence[Prompt]
+    ) -> None:
+        ppo = baseline.ppo
+        self.run, self.actors, self.task, self.baseline = run, actors, task, baseline
+        self.batches = PromptOrder(prompts, batch_size=min(ppo.batch_size, len(prompts)), seed=run.seed)
+        self.updates = planned_updates(ppo, len(prompts))
+        steps = self.updates * ppo.ppo_epochs * min(ppo.minibatches, ppo.batch_size, len(prompts))
+        self.accelerator = Accelerator()
+        self.optimizers = make_optimizers(actors, ppo, steps=steps)
+        self.shuffle = torch.Generator().manual_seed(run.seed)
+        self.kl_coef, self.responses, self.tokens = ppo.kl_coef, 0, 0
+
+    def step(self, number: int) -> dict[str, Any]:
+        """Makes one update and returns its line of the curve: roll out, reward, experience, update, observe KL."""
+        run, ppo = self.run, self.baseline.ppo
         where = f"arm '{run.arm}', seed {run.seed}, update {number}"
         began = time.perf_counter()
         scored = roll_out(
-            actors,
-            task,
-            batches.batch(number - 1),
+            self.actors,
+            self.task,
+            self.batches.batch(number - 1),
             sampling=run.sampling,
             ppo=ppo,
-            needs=baseline.needs,
+            needs=self.baseline.needs,
             seed_parts=(run.seed, "train", number),
         )
         _check_rollout(scored, where)
-        rewards = token_rewards(scored.rollout, scored.scores, ppo=ppo, kl_coef=kl_coef, score_std=run.score_std)
-        prepared = prepare_experience(baseline, scored.rollout, rewards, ppo=ppo)
+        rewards = token_rewards(scored.rollout, scored.scores, ppo=ppo, kl_coef=self.kl_coef, score_std=run.score_std)
+        prepared = prepare_experience(self.baseline, scored.rollout, rewards, ppo=ppo)
         rolled_out = time.perf_counter()
-        learning_rate = optimizers.policy_schedule.get_last_lr()[0]
         settings = UpdateSettings(
             ppo=ppo,
             temperature=log_prob_temperature(run.sampling),
-            kl_coef=kl_coef,
-            shuffle=shuffle,
-            exact=actors.policy.dtype == torch.float32,
+            kl_coef=self.kl_coef,
+            shuffle=self.shuffle,
+            exact=self.actors.policy.dtype == torch.float32,
             where=where,
         )
-        stats = update(actors, optimizers, accelerator, baseline, prepared.experience, settings=settings)
-        ended = time.perf_counter()
-        responses += len(scored.responses) + scored.unscored
-        tokens += int(scored.rollout.tokens.response_mask.sum())
-        figures = _figures(scored, prepared, stats, task, ppo)
-        _check_figures(figures, where)
-        line = {
-            "update": number,
-            "responses_sampled": responses,
-            "tokens_sampled": tokens,
-            "kl_coef": kl_coef,
-            "learning_rate": learning_rate,
-            **figures,
-        }
-        append_jsonl(run.folder / CURVE, line)
-        append_jsonl(
-            run.folder / TIMINGS,
-            {"update": number, "rollout_seconds": rolled_out - began, "update_seconds": ended - rolled_out},
+        learning_rate = self.optimizers.policy_schedule.get_last_lr()[0]
+        stats = update(
+            self.actors, self.optimizers, self.accelerator, self.baseline, prepared.experience, settings=settings
         )
-        kl_coef = next_kl_coef(kl_coef, kl=figures["kl"], responses=len(scored.responses), ppo=ppo)
-        report_step(progress, "ppo", number, updates, score=figures["score"], kl=figures["kl"])
-    return Budget(updates, responses, tokens)
+        times = {"rollout_seconds": rolled_out - began, "update_seconds": time.perf_counter() - rolled_out}
+        append_jsonl(run.folder / TIMINGS, {"update": number, **times})
+        figures = _figures(scored, prepared, stats, self.task, ppo)
+        _check_figures(figures, where)
+        self.responses += len(scored.responses) + scored.unscored
+        self.tokens += int(scored.rollout.tokens.response_mask.sum())
+        budget = {"responses_sampled": self.responses, "tokens_sampled": self.tokens}
+        line = {"update": number, **budget, "kl_coef": self.kl_coef, "learning_rate": learning_rate, **figures}
+        self.kl_coef = next_kl_coef(self.kl_coef, kl=figures["kl"], responses=len(scored.responses), ppo=ppo)
+        return line
 
 
 def planned_updates(ppo: PpoConfig, prompts: int) -> int:

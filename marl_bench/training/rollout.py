@@ -12,7 +12,7 @@ from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.interfaces import Task
 from marl_bench.models.actors import Actors, score_responses
 from marl_bench.models.offsets import response_offsets
-from marl_bench.models.responses import log_prob_temperature, respond, sampling_settings
+from marl_bench.models.responses import SampledResponses, log_prob_temperature, respond, sampling_settings
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import Prompt, Response
 
@@ -75,46 +75,61 @@ def roll_out(
     Raises:
         TrainingError: No response has a score, or a score is not finite.
     """
-    settings = sampling_settings(sampling)
     sampled = respond(
         actors.policy,
         actors.tokenizer,
         prompts,
-        settings=settings,
+        settings=sampling_settings(sampling),
         batch_size=ppo.sample_batch_size,
         seed_parts=seed_parts,
     )
-    samples, responses = sampled.samples, sampled.responses
+    size = ppo.score_batch_size
     scores = score_responses(
-        task, actors.reward_model, samples.tokens, prompts, responses, batch_size=ppo.score_batch_size
+        task, actors.reward_model, sampled.samples.tokens, prompts, sampled.responses, batch_size=size
     )
     kept = [row for row, score in enumerate(scores) if score is not None]
     if not kept:
         raise TrainingError(
             f"rollout: none of the {len(prompts)} responses has a score; the task's reward returned None for all."
         )
-    index = torch.tensor(kept, dtype=torch.long, device=samples.tokens.response_ids.device)
-    tokens = samples.tokens.rows(index)
+    index = torch.tensor(kept, dtype=torch.long, device=actors.policy.device)
+    responses = [sampled.responses[row] for row in kept]
+    return ScoredRollout(
+        rollout=_gathered(actors, sampled, index, sampling=sampling, ppo=ppo, needs=needs),
+        prompts=[prompts[row] for row in kept],
+        responses=responses,
+        scores=torch.tensor([scores[row] for row in kept], dtype=torch.float32, device=index.device),
+        unscored=len(prompts) - len(kept),
+    )
+
+
+def _gathered(
+    actors: Actors,
+    sampled: SampledResponses,
+    index: torch.Tensor,
+    *,
+    sampling: SamplingConfig,
+    ppo: PpoConfig,
+    needs: frozenset[str],
+) -> Rollout:
+    """Returns the chosen rows with log-probs, values and whatever else is needed."""
+    tokens, size = sampled.samples.tokens.rows(index), ppo.score_batch_size
     temperature = log_prob_temperature(sampling)
-    log_probs = samples.token_log_probs[index]
+    log_probs = sampled.samples.token_log_probs[index]
     if ppo.old_logprobs == "recomputed":
-        log_probs = _log_probs(actors.policy, tokens, temperature=temperature, size=ppo.score_batch_size)
-    values, end_values = _values(actors, tokens, needs, size=ppo.score_batch_size)
-    texts = [responses[row].text for row in kept]
-    rollout = Rollout(
+        log_probs = _log_probs(actors.policy, tokens, temperature=temperature, size=size)
+    values, end_values = _values(actors, tokens, needs, size=size)
+    texts = [sampled.responses[row].text for row in index.tolist()]
+    return Rollout(
         tokens=tokens,
         token_log_probs=log_probs,
-        token_ref_log_probs=_log_probs(actors.reference, tokens, temperature=temperature, size=ppo.score_batch_size),
+        token_ref_log_probs=_log_probs(actors.reference, tokens, temperature=temperature, size=size),
         token_values=values,
-        row_seeds=[sampled.row_seeds[row] for row in kept],
+        row_seeds=[sampled.row_seeds[row] for row in index.tolist()],
         texts=texts,
-        token_entropies=samples.token_entropies[index],
+        token_entropies=sampled.samples.token_entropies[index],
         token_offsets=response_offsets(tokens, texts, actors.tokenizer) if "offsets" in needs else None,
         end_values=end_values,
-    )
-    kept_scores = torch.tensor([scores[row] for row in kept], dtype=torch.float32, device=index.device)
-    return ScoredRollout(
-        rollout, [prompts[row] for row in kept], [responses[row] for row in kept], kept_scores, len(prompts) - len(kept)
     )
 
 
