@@ -17,7 +17,6 @@ from marl_bench.statistics.bootstrap import cluster_bootstrap_interval
 from marl_bench.statistics.correlation import cluster_bootstrap_correlation
 from marl_bench.statistics.intervals import Interval
 
-
 _ROUNDING = 1e-6
 
 

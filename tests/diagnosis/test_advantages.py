@@ -83,14 +83,14 @@ def _action(row, estimated, true, noise=0.0):
 
 
 def test_quality_by_hand():
-    # Estimates are the truth plus one, and have the wrong sign once among the clear ones.
-    actions = [_action(row, true + 1.0, true, noise=0.25) for row, true in enumerate((-3.0, -0.75, 1.0, 2.5))]
+    # Estimates are the truth plus one, and have the wrong sign once.
+    actions = [_action(row, true + 1.0, true, noise=0.16) for row, true in enumerate((-3.0, -0.5, 1.0, 2.5))]
     found = quality("r", actions, rng=np.random.default_rng(0))
     assert found.correlation.estimate == pytest.approx(1)
     assert found.bias.estimate == pytest.approx(1)
-    assert found.right_sign.estimate == pytest.approx(2 / 3)  # -.5 is no further from 0 than its standard error
+    assert found.right_sign.estimate == pytest.approx(0.75)
     # Truth -3, -.5, 1, 2.5 has mean 0 and variance (9 + .25 + 1 + 6.25) / 3 = 5.5.
-    assert found.ceiling == pytest.approx((1 - 0.25 / 5.5) ** 0.5)
+    assert found.ceiling == pytest.approx((1 - 0.16 / 5.5) ** 0.5)
     assert (found.macro_actions, found.mean_length) == (4, 2)
 
 
