@@ -258,7 +258,7 @@ def _open_cell(cell: Cell) -> OpenCell:
 
 
 def _reference_deviation(cells: Sequence[Cell], warnings: list[str]) -> float | None:
-    """Returns the standard deviation of reference scores if all cells agree on it; warns if they do not."""
+    """Returns the standard deviation of the scores of SFT samples if all cells agree on it; warns if they do not."""
     stages = [cell.record.shared.get("reward_model") or {} for cell in cells]
     found = {float(stage["score_std"]) for stage in stages if stage.get("score_std")}
     if len(found) > 1:

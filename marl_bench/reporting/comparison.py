@@ -98,7 +98,7 @@ class Difference:
         over_prompts: Differences of the prompts' means over seeds, with an interval over prompts.
         over_seeds: Interval over seeds; None with one seed.
         prompts_left_out: Prompts that only one arm has or that are unscored somewhere.
-        reference_deviation: Standard deviation of reference scores for this metric, or None if unknown.
+        reference_deviation: Standard deviation of the scores of SFT samples for this metric, or None if unknown.
     """
 
     arm: Arm
@@ -215,7 +215,7 @@ class Comparison:
         setting: What was run.
         primary_metric: Name of the task's primary metric.
         higher_is_better: Metric name to True, False, or None where neither end is better.
-        reference_deviation: Standard deviation of reference scores for the primary metric, or None if unknown.
+        reference_deviation: Standard deviation of the scores of SFT samples for the primary metric, or None if unknown.
         arms: Summaries in the order of `ROLES`, then by name.
         start: The SFT arm, or None.
         token: The plain token-PPO arm, or None.

@@ -137,7 +137,7 @@ def _reward_model_lines(stage: Mapping[str, Any]) -> Iterator[str]:
     elif accuracy is not None:
         yield f"- Reward model: held-out pair accuracy {percent(accuracy)}"
     if stage.get("score_std") is not None:
-        yield f"- Reward model: standard deviation of the reference scores {number(stage['score_std'])}"
+        yield f"- Reward model: standard deviation of the scores of SFT samples {number(stage['score_std'])}"
     yield from _stage_lines(
         "Reward model", {name: stage[name] for name in stage if name not in ("pair_accuracy", "pairs", "score_std")}
     )

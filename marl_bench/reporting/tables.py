@@ -121,7 +121,7 @@ def scores_table(comparison: Comparison) -> Table:
         "over prompts for these seeds."
     )
     if deviation:
-        note += f" Ref. SD: standard deviation of the scores of reference responses, {number(deviation)}."
+        note += f" Ref. SD (reference standard deviation): spread of the scores of responses that the SFT model samples, {number(deviation)}."
     return Table("Scores on held-out prompts", [head for head, _ in heads], rows, note)
 
 
