@@ -3,8 +3,6 @@
 import csv
 import dataclasses
 import io
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.document import report_markdown
 from marl_bench.reporting.frames import SCORE_COLUMNS, Row, cost_rows, score_rows
 from marl_bench.reporting.plots import Plot, draw_plots
-from marl_bench.run_dir import RunDir, read_cells, write_text_atomically
+from marl_bench.run_dir import RunDir, read_cells, write_bytes_atomically, write_text_atomically
 
 REPORT = "report.md"
 SCORES = "scores.csv"
@@ -68,7 +66,7 @@ def write_report(run_dirs: Sequence[RunDir], *, out: Path, force: bool = False) 
 def _write(cells: Sequence[Cell], comparison: Comparison, plots: Sequence[Plot], *, out: Path) -> ReportFiles:
     written = []
     for plot in plots:
-        _write_bytes_atomically(out / plot.file_name, plot.png)
+        write_bytes_atomically(out / plot.file_name, plot.png)
         written.append(out / plot.file_name)
     write_text_atomically(out / SCORES, _csv_text(score_rows(cells)))
     write_text_atomically(out / COSTS, _csv_text(cost_rows(cells)))
@@ -82,17 +80,3 @@ def _csv_text(rows: Iterable[Row]) -> str:
     writer.writerow(SCORE_COLUMNS)
     writer.writerows([arm, seed, metric, repr(value)] for arm, seed, metric, value in rows)
     return text.getvalue()
-
-
-def _write_bytes_atomically(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -28,7 +28,7 @@ from marl_bench.records import PreferencePair, Prompt, TaskData
 from marl_bench.run_dir import STAGE, RunDir, digest_of_folder, folder_written_atomically, write_json_atomically
 from marl_bench.training.data import PreparedData
 from marl_bench.training.progress import Progress
-from marl_bench.training.supervised import train_reward_model, train_sft
+from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft
 
 CALIBRATION_RESPONSES = 256
 HEAD_STD = 0.02
@@ -148,10 +148,7 @@ def _sft_stage(folder: Path, config: RunConfig, prepared: PreparedData, progress
             model,
             tokenizer,
             prepared.data.sft,
-            settings=config.sft,
-            max_response_tokens=config.sampling.max_response_tokens,
-            seed=config.data.seed,
-            progress=progress,
+            SupervisedRun(config.sft, config.sampling.max_response_tokens, config.data.seed, progress),
         )
         with folder_written_atomically(folder) as temporary:
             _save(model, tokenizer, temporary)
@@ -190,10 +187,7 @@ def _reward_model_stage(
             model,
             tokenizer,
             training,
-            settings=config.reward_model,
-            max_response_tokens=limit,
-            seed=config.data.seed,
-            progress=progress,
+            SupervisedRun(config.reward_model, limit, config.data.seed, progress),
         )
         model.eval()
         references = [

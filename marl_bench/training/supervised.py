@@ -1,12 +1,14 @@
 """The supervised stages, SFT and reward model, through TRL's trainers with every setting explicit."""
 
 import contextlib
+import dataclasses
+import functools
 import io
 import logging
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,87 +20,81 @@ from marl_bench.records import PreferencePair, Prompt, SftPair
 from marl_bench.training.progress import Progress, report_step
 
 
-def train_sft(
-    model: Any,
-    tokenizer: Any,
-    pairs: Sequence[SftPair],
-    *,
-    settings: SupervisedConfig,
-    max_response_tokens: int,
-    seed: int,
-    progress: Progress,
-) -> dict[str, float]:
+@dataclasses.dataclass(frozen=True)
+class SupervisedRun:
+    """What both supervised stages need.
+
+    Attributes:
+        settings: Of the stage.
+        max_response_tokens: Longer responses are cut and have no EOS.
+        seed: Of the order of the examples.
+        progress: Told of every step.
+    """
+
+    settings: SupervisedConfig
+    max_response_tokens: int
+    seed: int
+    progress: Progress
+
+
+def train_sft(model: Any, tokenizer: Any, pairs: Sequence[SftPair], run: SupervisedRun) -> dict[str, float]:
     """Fine-tunes the model in place on the responses (the prompts carry no loss) and returns `steps`, `loss_first` and `loss_last`.
 
     Raises:
         TrainingError: The loss is not finite.
     """
-    from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     examples = []
     for pair in pairs:
         prompt_ids = tokenizer(pair.prompt.text)["input_ids"]
-        response_ids = encode_response(pair.response, tokenizer, max_response_tokens=max_response_tokens)
+        response_ids = encode_response(pair.response, tokenizer, max_response_tokens=run.max_response_tokens)
         examples.append({"input_ids": prompt_ids + response_ids, "labels": [-100] * len(prompt_ids) + response_ids})
-    with _quiet(), tempfile.TemporaryDirectory() as scratch:
-        config = SFTConfig(
-            **_trainer_arguments(settings, len(examples), scratch, seed=seed, on_cpu=_on_cpu()),
-            max_length=None,
-            packing=False,
-            dataset_kwargs={"skip_prepare_dataset": True},
-        )
-        trainer = SFTTrainer(
-            model=model,
-            args=config,
-            train_dataset=Dataset.from_list(examples),
-            processing_class=tokenizer,
-            callbacks=[_callback("sft", progress)],
-        )
-        trainer.train()
-    return _losses(trainer.state.log_history, stage="sft")
+    configure = functools.partial(
+        SFTConfig, max_length=None, packing=False, dataset_kwargs={"skip_prepare_dataset": True}
+    )
+    return _train(
+        "sft", functools.partial(SFTTrainer, model=model, processing_class=tokenizer), configure, examples, run
+    )
 
 
 def train_reward_model(
-    model: Any,
-    tokenizer: Any,
-    pairs: Sequence[PreferencePair],
-    *,
-    settings: SupervisedConfig,
-    max_response_tokens: int,
-    seed: int,
-    progress: Progress,
+    model: Any, tokenizer: Any, pairs: Sequence[PreferencePair], run: SupervisedRun
 ) -> dict[str, float]:
-    """Trains a sequence classifier in place with the pairwise logistic loss at the last token; returns as `train_sft`.
-
-    Raises:
-        TrainingError: The loss is not finite.
-    """
-    from datasets import Dataset
+    """Trains a sequence classifier in place with the pairwise logistic loss at the last token; returns and raises as `train_sft`."""
     from trl import RewardConfig, RewardTrainer
 
     examples = []
     for pair in pairs:
         chosen, rejected = (
-            pair_ids(pair.prompt, text, tokenizer, max_response_tokens=max_response_tokens)
+            pair_ids(pair.prompt, text, tokenizer, max_response_tokens=run.max_response_tokens)
             for text in (pair.chosen, pair.rejected)
         )
         examples.append({"chosen_ids": chosen, "rejected_ids": rejected})
+    # TRL drops over-long pairs; ours are within the limits already.
+    configure = functools.partial(RewardConfig, max_length=None, disable_dropout=True)
+    make = functools.partial(RewardTrainer, model=model, processing_class=tokenizer)
+    return _train("reward model", make, configure, examples, run)
+
+
+def _train(
+    stage: str,
+    make_trainer: Callable[..., Any],
+    configure: Callable[..., Any],
+    examples: Sequence[Mapping[str, Any]],
+    run: SupervisedRun,
+) -> dict[str, float]:
+    from datasets import Dataset
+
     with _quiet(), tempfile.TemporaryDirectory() as scratch:
-        config = RewardConfig(
-            **_trainer_arguments(settings, len(examples), scratch, seed=seed, on_cpu=_on_cpu()),
-            max_length=None,  # TRL drops over-long pairs; ours are within the limits already
-            disable_dropout=True,
-        )
-        trainer = RewardTrainer(
-            model=model,
-            args=config,
-            train_dataset=Dataset.from_list(examples),
-            processing_class=tokenizer,
-            callbacks=[_callback("reward model", progress)],
+        arguments = _trainer_arguments(run.settings, len(examples), scratch, seed=run.seed, on_cpu=_on_cpu())
+        trainer = make_trainer(
+            args=configure(**arguments),
+            train_dataset=Dataset.from_list(list(examples)),
+            callbacks=[_callback(stage, run.progress)],
         )
         trainer.train()
-    return _losses(trainer.state.log_history, stage="reward model")
+    return _losses(trainer.state.log_history, stage=stage)
 
 
 def pair_ids(prompt: Prompt, response: str, tokenizer: Any, *, max_response_tokens: int) -> list[int]:
