@@ -103,4 +103,5 @@ def folder_name(baseline: str, rule: str | None, options: Mapping[str, Any]) -> 
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(_text(element) for element in value)}]"
-    return str(value)
+    # Bare words are strings in rule texts; what is no word needs its quotes to be read again.
+    return repr(value) if isinstance(value, str) and not value.isidentifier() else str(value)

@@ -170,6 +170,7 @@ class Worker:
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
+        facts["fallbacks"] = sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
         return Trained(actors, budget, facts)
 
     def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:

@@ -9,6 +9,7 @@ from marl_bench.config import Section
 from marl_bench.interfaces import TerminationSpec
 from marl_bench.macro.chunking import english_chunker
 from marl_bench.macro.constituency import Tree, constituent_starts, word_tokens, words_of
+from marl_bench.macro.installed_parsers import benepar_parser, spacy_parser
 from marl_bench.macro.parsed import Offsets, ParsedRule
 
 
@@ -16,6 +17,11 @@ class ParsingParameters(Section):
     """Parameters of `parsing`."""
 
     cutoff: int = Field(5, ge=2, description="phrases of fewer tokens are macro actions")
+    parser: str = Field(
+        "textblob",
+        pattern=r"^(textblob|spacy:[^:]+|benepar:[^:]+:[^:]+)$",
+        description="textblob (English, no download), 'spacy:PIPELINE' or 'benepar:PIPELINE:MODEL' that are installed",
+    )
 
 
 def phrase_starts(text: str, spans: Offsets, *, parse: Callable[[str], Tree], cutoff: int) -> Sequence[int] | None:
@@ -35,7 +41,14 @@ def phrase_starts(text: str, spans: Offsets, *, parse: Callable[[str], Tree], cu
 
 
 def _build(parameters: ParsingParameters) -> ParsedRule:
-    return ParsedRule(functools.partial(phrase_starts, parse=english_chunker(), cutoff=parameters.cutoff))
+    return ParsedRule(functools.partial(phrase_starts, parse=_parser(parameters.parser), cutoff=parameters.cutoff))
+
+
+def _parser(text: str) -> Callable[[str], Tree]:
+    kind, *models = text.split(":")
+    if kind == "spacy":
+        return spacy_parser(*models)
+    return benepar_parser(*models) if kind == "benepar" else english_chunker()
 
 
 PARSING = TerminationSpec(

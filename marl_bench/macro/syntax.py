@@ -2,13 +2,19 @@
 
 import ast
 import bisect
+import functools
 import io
 import itertools
 import tokenize
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
-from marl_bench.interfaces import NoOptions, TerminationSpec
+from pydantic import Field
+
+from marl_bench.config import Section
+from marl_bench.interfaces import TerminationSpec
+from marl_bench.macro.grammars import tree_sitter_statement_ends
 from marl_bench.macro.parsed import Offsets, ParsedRule
 
 
@@ -39,12 +45,23 @@ def statement_ends(program: str) -> list[int] | None:
     return [min(lines[token.end[0] - 1] + token.end[1], len(program)) for token in found]
 
 
-def statement_starts(text: str, spans: Offsets) -> Sequence[int] | None:
+class SyntaxParameters(Section):
+    """Parameters of `syntax`."""
+
+    grammar: Literal["python", "tree_sitter"] = Field(
+        "python",
+        description="Python's own parser, or tree-sitter's grammar of Python, which needs marl-bench[tree-sitter]",
+    )
+
+
+def statement_starts(
+    text: str, spans: Offsets, *, ends_of: Callable[[str], list[int] | None] = statement_ends
+) -> Sequence[int] | None:
     """Returns the tokens behind those that hold the last character of a statement, or None if the text is no Python program.
 
     What stands behind the last statement (blank lines, EOS) belongs to it.
     """
-    ends = statement_ends(text)
+    ends = ends_of(text)
     if ends is None:
         return None
     last = len(text.rstrip())
@@ -52,10 +69,15 @@ def statement_starts(text: str, spans: Offsets) -> Sequence[int] | None:
     return [bisect.bisect_left(token_ends, end) + 1 for end in ends if end < last]
 
 
+def _build(parameters: SyntaxParameters) -> ParsedRule:
+    ends_of = tree_sitter_statement_ends() if parameters.grammar == "tree_sitter" else statement_ends
+    return ParsedRule(functools.partial(statement_starts, ends_of=ends_of))
+
+
 SYNTAX = TerminationSpec(
     "syntax",
     "1",
     "a statement of a Python program is a macro action; fixed(5) where it does not parse",
-    lambda _: ParsedRule(statement_starts),
-    NoOptions,
+    _build,
+    SyntaxParameters,
 )
