@@ -243,6 +243,7 @@ def arm_record(arm: ArmPlan, spec: BaselineSpec) -> dict[str, Any]:
         "trained": arm.trained,
         "role": spec.role,
         "isolates": spec.isolates,
+        "without_effect": sorted(spec.without_effect),
     }
 
 

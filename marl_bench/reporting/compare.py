@@ -105,6 +105,7 @@ def _definition(data: Mapping[str, Any]) -> Arm:
         trained=bool(data["trained"]),
         isolates=str(data.get("isolates") or ""),
         options=tuple((key, str(value)) for key, value in sorted((data.get("options") or {}).items())),
+        without_effect=frozenset(data.get("without_effect") or ()),
         version=" ".join(str(data[key]) for key in ("baseline_version", "rule_version", "rule_hash") if data.get(key)),
     )
 
@@ -175,8 +176,12 @@ def _control_pairs(arms: Sequence[ArmCells]) -> list[tuple[ArmCells, ArmCells]]:
 
 
 def _controls(control: Arm, macro: Arm) -> bool:
-    """Returns True if the control is matched to the macro arm: to its rule and options, or, without a rule of its own, to every arm."""
-    return control.rule is None or (control.rule, control.options) == (macro.rule, macro.options)
+    """Returns True if the control has the macro arm's options, as far as they have an effect in it, and its rule, if it has one at all."""
+
+    def effective(arm: Arm) -> set[tuple[str, str]]:
+        return {option for option in arm.options if option[0] not in control.without_effect}
+
+    return control.rule in (None, macro.rule) and effective(control) == effective(macro)
 
 
 def _differences(

@@ -27,6 +27,7 @@ class Arm:
         trained: False for arms that sample nothing in training.
         isolates: One sentence: which effect a control isolates; empty for others.
         options: The arm's own settings; with the rule they say which macro arm a control is matched to.
+        without_effect: For controls: options that change nothing in it, so that arms which differ in them share it.
         version: Versions of baseline and rule and the hash of the rule's definition.
     """
 
@@ -38,6 +39,7 @@ class Arm:
     trained: bool
     isolates: str
     options: tuple[tuple[str, str], ...]
+    without_effect: frozenset[str]
     version: str
 
 

@@ -131,7 +131,7 @@ def _control_sentences(comparison: Comparison) -> Iterator[str]:
             yield f"Control: {describe(found)}"
     for found in comparison.against_controls:
         if found.metric == comparison.primary_metric:
-            yield f"True granularity: {describe(found)} {_granularity(comparison, found)}"
+            yield f"Left after the control: {describe(found)} {_granularity(comparison, found)}"
 
 
 def _granularity(comparison: Comparison, left: Difference) -> str:
@@ -141,15 +141,12 @@ def _granularity(comparison: Comparison, left: Difference) -> str:
     if carried in (SHOWN, SHOWN_FOR_ONE_SEED):
         caution = "" if carried == SHOWN else " (in this one seed)"
         if word(left) in ("worse", "lower"):
-            return f"The control does better without macro actions: nothing is left for true granularity{caution}."
-        return f"So macro actions do something here that this control does not{caution}."
+            return f"The control does better: nothing of the macro arm is left beyond it{caution}."
+        return f"So the macro arm does something here that this control does not{caution}."
     widest = _widest(left)
     room = f" What is left lies within {interval(widest)}." if widest else ""
     if gain and evidence(gain) in (SHOWN, SHOWN_FOR_ONE_SEED) and word(gain) in ("better", "higher"):
-        return (
-            f"The gain over {gain.reference.label} is not shown to be more than "
-            f"what this control reaches without macro actions.{room}"
-        )
+        return f"The gain over {gain.reference.label} is not shown to be more than what this control reaches.{room}"
     nothing = "No gain over token PPO is shown either, so there is nothing to attribute yet." if gain else ""
     return f"{nothing}{room}".strip()
 

@@ -87,6 +87,21 @@ def test_a_control_without_a_rule_is_held_against_every_macro_arm(three_arms: li
     assert compare(cells).against_controls
 
 
+@pytest.mark.parametrize(("without_effect", "pairs"), [([], 0), (["value_pooling"], 2)])
+def test_options_without_effect_in_a_control_do_not_part_it_from_its_arm(
+    three_arms: list[Cell], without_effect: list[str], pairs: int
+) -> None:
+    cells = [
+        _changed(cell, arm={**cell.record.arm, "rule": None, "without_effect": without_effect})
+        if cell.record.arm["role"] == "control"
+        else _changed(cell, arm={**cell.record.arm, "options": {"value_pooling": "first"}})
+        if cell.record.arm["role"] == "macro"
+        else cell
+        for cell in three_arms
+    ]
+    assert len(compare(cells).against_controls) == pairs
+
+
 def test_win_rate_by_the_oracle_counts_ties_as_half(three_arms: list[Cell]) -> None:
     # Macro against token by oracle, each seed: 1.5 > 1, 1 = 1, .5 < 1, 1.5 > 1: 2 wins, 1 tie, 1 loss = 2.5/4.
     # Both seeds agree, so 4 effective pairs, a few more for the tie: .625 * .375 / (.171875 / 4) = 5.4545.

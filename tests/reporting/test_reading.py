@@ -69,18 +69,18 @@ def test_a_control_that_reaches_the_same_leaves_nothing_shown_for_granularity(ma
     )
     text = _text(cells)
     assert "Control: token_ppo_matched_lambda:n=5 against token_ppo, reward-model score: better" in text
-    assert "True granularity: macro_ppo:fixed(n=5) against token_ppo_matched_lambda:n=5" in text
+    assert "Left after the control: macro_ppo:fixed(n=5) against token_ppo_matched_lambda:n=5" in text
     assert "The gain over token_ppo is not shown to be more than what this control reaches" in text
 
 
 def test_a_rest_above_the_control_is_named(make_cell: CellFactory) -> None:
     cells = _cells(make_cell, [0, 1, 2], sft=[0.0] * 4, token=[1.0] * 4, control=[1.5] * 4, macro=[2.1, 2.0, 2.0, 1.9])
-    assert "So macro actions do something here that this control does not." in _text(cells)
+    assert "So the macro arm does something here that this control does not." in _text(cells)
 
 
 def test_a_control_above_macro_ppo_leaves_nothing(make_cell: CellFactory) -> None:
     cells = _cells(make_cell, [0, 1, 2], sft=[0.0] * 4, token=[1.0] * 4, control=[3.0] * 4, macro=[2.1, 2.0, 2.0, 1.9])
-    assert "nothing is left for true granularity" in _text(cells)
+    assert "nothing of the macro arm is left beyond it" in _text(cells)
 
 
 def test_a_missing_control_is_said(make_cell: CellFactory) -> None:
