@@ -15,6 +15,7 @@ from marl_bench.errors import CellFailedError, ConfigError, MarlBenchError
 
 if TYPE_CHECKING:
     from marl_bench.config import ResolvedConfig
+    from marl_bench.display import Display
     from marl_bench.planning import Plan
     from marl_bench.reporting.comparison import Comparison
 
@@ -249,7 +250,7 @@ def _resolved(
     )
 
 
-def _display(plan: "Plan", *, quiet: bool) -> Any:
+def _display(plan: "Plan", *, quiet: bool) -> "Display":
     from marl_bench.display import Bars, Lines, Quiet, TimeLeft
     from marl_bench.estimate import work_of
     from marl_bench.experiment import remaining

@@ -1,4 +1,4 @@
-"""Runs jobs in worker processes on this machine. The parent imports no torch; a worker that dies loses its own job only."""
+"""Runs jobs in worker processes on this machine. Models live in the workers only; one that dies loses its own job only."""
 
 import dataclasses
 import multiprocessing
@@ -242,7 +242,7 @@ def _work(plan: Plan, connection: Connection, stop: Any) -> None:
 def _make_worker(plan: Plan) -> Any:
     from transformers.utils import logging
 
-    from marl_bench.cell import Worker  # imports torch, which the parent never does
+    from marl_bench.cell import Worker  # imports torch and all that the models need
 
     logging.set_verbosity_error()  # a reward model's new head would be announced as a defect
     return Worker(plan)
