@@ -59,6 +59,10 @@ class RuleContractError(MarlBenchError, ValueError):
     exit_status = 1
 
 
+class IsolationError(MarlBenchError, RuntimeError):
+    """Programs cannot be run here with the isolation that is asked for, or at all."""
+
+
 class TrainingError(MarlBenchError, RuntimeError):
     """Training broke an invariant (not finite, wrong ratio); what was done is kept."""
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 import hashlib
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from marl_bench.dataset_rows import dataset_rows
 from marl_bench.errors import DataError
 
 HUB_ID = "openai/summarize_from_feedback"
@@ -118,30 +118,8 @@ def _names_config(folder: Path) -> bool:
 
 
 def _rows(arguments: Mapping[str, Any], *, source: str) -> Iterator[Row]:
-    import datasets
-
-    datasets.disable_progress_bars()
-    # What its readers and the hub's client log (tracebacks, every retry) is in our own error.
-    for name in ("datasets", "huggingface_hub"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        builder = datasets.load_dataset_builder(**arguments)
-        builder.download_and_prepare()
-        parts = builder.as_dataset()
-    except Exception as error:
-        raise DataError(f"{source}: cannot be read ({type(error).__name__}: {_last_cause(error)}).") from error
-    files = builder.config.data_files or {}
-    for split, part in parts.items():
-        names = [Path(str(name)).name for name in files.get(split, [])]
-        place = f"{source}, {split} ({names[0]})" if len(names) == 1 else f"{source}, {split}"
-        for number, row in enumerate(part, start=1):
-            yield check_row(row, split=str(split), where=f"{place}, line {number}")
-
-
-def _last_cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    for split, where, row in dataset_rows(arguments, source=source):
+        yield check_row(row, split=split, where=where)
 
 
 def _short(value: Any) -> str:

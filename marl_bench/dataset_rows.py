@@ -1,0 +1,44 @@
+"""Rows of a data set, from the hub or a local folder, through `datasets`; each with the place that an error about it should name."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from marl_bench.errors import DataError
+
+
+def dataset_rows(arguments: Mapping[str, Any], *, source: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yields split, place (source, split, line) and row of every row.
+
+    Args:
+        arguments: Those of `datasets.load_dataset_builder`.
+        source: What an error calls the data set.
+
+    Raises:
+        DataError: It cannot be found or read.
+    """
+    import datasets
+
+    datasets.disable_progress_bars()
+    # What its readers and the hub's client log (tracebacks, every retry) is in our own error.
+    for name in ("datasets", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        builder = datasets.load_dataset_builder(**arguments)
+        builder.download_and_prepare()
+        parts = builder.as_dataset()
+    except Exception as error:
+        raise DataError(f"{source}: cannot be read ({type(error).__name__}: {_last_cause(error)}).") from error
+    files = builder.config.data_files or {}
+    for split, part in parts.items():
+        names = [Path(str(name)).name for name in files.get(split, [])]
+        place = f"{source}, {split} ({names[0]})" if len(names) == 1 else f"{source}, {split}"
+        for number, row in enumerate(part, start=1):
+            yield str(split), f"{place}, line {number}", row
+
+
+def _last_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

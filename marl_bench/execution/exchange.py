@@ -1,0 +1,251 @@
+"""One poll loop for a program's open files: feeds its input, reads what it writes up to a cap, ends it in time. One or two programs at once."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import secrets
+import select
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from marl_bench.execution.helper_process import HelperDied, HelperProcess
+from marl_bench.execution.programs import Limits
+
+GRACE_SECONDS = 5.0
+"""How long a helper may take to end a program before it is ended itself."""
+
+_CHUNK = 1 << 16
+_STDERR_KEPT = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How one process ended.
+
+    Attributes:
+        exit_code: As `os.waitstatus_to_exitcode` gives it: negative for a signal.
+        cause: `""` if it ended by itself, else `timeout`, `output_limit`, `memory`, or `asked` when it was no longer needed.
+        cpu_seconds: CPU seconds.
+        seconds: Seconds of the clock.
+        stdout: What it printed.
+        stderr: The last of what it printed there.
+        reports: What came through its channel, in order; written by code beside the program's, so nothing in it is certain.
+        clean: False if it left more behind than its helper can remove.
+    """
+
+    exit_code: int
+    cause: str
+    cpu_seconds: float
+    seconds: float
+    stdout: bytes
+    stderr: bytes
+    reports: tuple[dict[str, Any], ...]
+    clean: bool
+
+
+class _Output:
+    """Reads one pipe up to a cap."""
+
+    def __init__(self, cap: int, *, keep_last: int | None = None) -> None:
+        self.read_end, self.write_end = os.pipe()
+        os.set_blocking(self.read_end, False)
+        self._cap, self._keep_last = cap, keep_last
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.open = True
+
+    def take(self) -> bool:
+        """Reads what there is; returns False once it has been more than the cap."""
+        while self.open:
+            try:
+                part = os.read(self.read_end, _CHUNK)
+            except BlockingIOError:
+                break
+            if not part:
+                self.open = False
+                break
+            self._size += len(part)
+            if self._size > self._cap:
+                return False
+            self._parts.append(part)
+            if self._keep_last is not None and len(self._parts) > 1:
+                self._parts = [b"".join(self._parts)[-self._keep_last :]]
+        return True
+
+    def content(self) -> bytes:
+        return b"".join(self._parts)
+
+
+class Running:
+    """One program on one helper, and our ends of its pipes."""
+
+    def __init__(self, helper: HelperProcess, limits: Limits, *, pace: float) -> None:
+        """Prepares pipes.
+
+        Args:
+            helper: An idle helper.
+            limits: Limits of the program.
+            pace: Factor on its time, for this host.
+        """
+        self.helper, self._limits, self._pace = helper, limits, pace
+        self.word = secrets.token_hex(8)
+        cap = limits.output_mib << 20
+        self.stdout, self.stderr, self.reports = _Output(cap), _Output(cap, keep_last=_STDERR_KEPT), _Output(cap)
+        self.outputs = (self.stdout, self.stderr, self.reports)
+        self._unsent = memoryview(b"")
+        self.input_end: int | None = None
+        self.cause = ""
+        self.ending: dict[str, Any] | None = None
+
+    def start(
+        self, request: dict[str, Any], *, given: bytes = b"", joined: tuple[int, ...] = ()
+    ) -> None:
+        """Starts it.
+
+        Args:
+            request: What the helper's side needs: `mode`, `source`, ...
+            given: What it reads at file descriptor 0 (or as `input`).
+            joined: For programs that talk to one another: what stands for `given`'s pipe, for the reports' pipe, and a further file.
+        """
+        if joined:
+            files = [joined[0], self.stdout.write_end, self.stderr.write_end, *joined[1:]]
+            ours: list[int] = []
+        else:
+            read_end, self.input_end = os.pipe()
+            os.set_blocking(self.input_end, False)
+            self._unsent = memoryview(given)
+            files, ours = [read_end, self.stdout.write_end, self.stderr.write_end, self.reports.write_end], [read_end]
+        limits = {
+            "cpu_seconds": self._limits.timeout_seconds * self._pace,
+            "memory_bytes": self._limits.memory_mib << 20,
+            "folder_bytes": self._limits.folder_mib << 20,
+            "open_files": self._limits.open_files,
+            "processes": self._limits.processes,
+        }
+        try:
+            self.helper.start({**request, "word": self.word, "limits": limits}, files)
+        finally:
+            for file in (*ours, *(output.write_end for output in self.outputs)):
+                os.close(file)
+        self.feed()
+
+    def feed(self) -> None:
+        """Writes what fits into the input's pipe, and closes it after the last byte or when nobody reads it."""
+        if self.input_end is None:
+            return
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[os.write(self.input_end, self._unsent[:_CHUNK]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            pass
+        os.close(self.input_end)
+        self.input_end = None
+
+    def end(self, cause: str) -> None:
+        """Asks for its end, unless it has ended or was asked before."""
+        if self.ending is None and not self.cause:
+            self.cause = cause
+            self.helper.ask_to_end()
+
+    def ended(self) -> Ended:
+        """Returns how it ended, after everything that it wrote was read."""
+        assert self.ending is not None
+        for output in self.outputs:
+            if not output.take() and not self.cause:
+                self.cause = "output_limit"
+        return Ended(
+            exit_code=self.ending["ended"],
+            cause=self.cause or self.ending["cause"],
+            cpu_seconds=self.ending["cpu_seconds"],
+            seconds=self.ending["seconds"],
+            stdout=self.stdout.content(),
+            stderr=self.stderr.content(),
+            reports=tuple(_reports(self.reports.content(), self.word)),
+            clean=self.ending["clean"],
+        )
+
+    def close(self) -> None:
+        """Closes our ends of its pipes."""
+        for output in self.outputs:
+            os.close(output.read_end)
+        if self.input_end is not None:
+            os.close(self.input_end)
+            self.input_end = None
+
+
+def _reports(data: bytes, word: str) -> list[dict[str, Any]]:
+    found = []
+    for line in data.split(b"\n"):
+        if line.startswith(word.encode() + b" "):
+            with contextlib.suppress(ValueError, RecursionError):  # not ours, whatever it begins with
+                report = json.loads(line[len(word) + 1 :])
+                if isinstance(report, dict) and isinstance(report.get("event"), str):
+                    found.append(report)
+    return found
+
+
+def run_to_end(runs: Sequence[Running], *, wall_seconds: float, cancelled: Callable[[], bool]) -> list[Ended]:
+    """Lets started programs run until the first of `runs` ends, then ends the others; returns how each ended.
+
+    Raises:
+        HelperDied: A helper ended, or did not end its program in time.
+    """
+    handlers: dict[int, Callable[[], None]] = {}
+    poll = select.poll()
+
+    def watch(file: int, events: int, handle: Callable[[], None]) -> None:
+        handlers[file] = handle
+        poll.register(file, events)
+
+    def forget(file: int) -> None:
+        del handlers[file]
+        poll.unregister(file)
+
+    def read(run: Running, output: _Output) -> None:
+        if not output.take():
+            run.end("output_limit")
+            output.open = False
+        if not output.open:
+            forget(output.read_end)
+
+    def feed(run: Running, file: int) -> None:
+        run.feed()
+        if run.input_end is None:
+            forget(file)
+
+    def take_ending(run: Running) -> None:
+        run.ending = run.helper.ending()
+        forget(run.helper.connection.fileno())
+        if run is runs[0]:
+            for other in runs:
+                other.end("asked")
+
+    for run in runs:
+        watch(run.helper.connection.fileno(), select.POLLIN, lambda run=run: take_ending(run))
+        for output in run.outputs:
+            watch(output.read_end, select.POLLIN, lambda run=run, output=output: read(run, output))
+        if run.input_end is not None:
+            watch(run.input_end, select.POLLOUT, lambda run=run, file=run.input_end: feed(run, file))
+    deadline, overdue = time.monotonic() + wall_seconds, False
+    while any(run.ending is None for run in runs):
+        left = deadline - time.monotonic()
+        if left <= 0 or cancelled():
+            if overdue:
+                raise HelperDied
+            overdue, deadline = True, time.monotonic() + GRACE_SECONDS
+            for run in runs:
+                run.end("timeout")
+            cancelled = _never
+            continue
+        for file, _ in poll.poll(min(left, 0.25) * 1000):
+            if file in handlers:
+                handlers[file]()
+    return [run.ended() for run in runs]
+
+
+def _never() -> bool:
+    return False

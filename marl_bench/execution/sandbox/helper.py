@@ -1,0 +1,280 @@
+"""The helper: a small clean process that forks one child a program, watches it, and leaves nothing of it behind.
+
+Started as `python -S -P -m marl_bench.execution.sandbox.helper SETTINGS`, with its connection to the parent as an inherited socket. It sees programs and never
+what they should print or return.
+"""
+
+import errno
+import gc
+import importlib
+import json
+import os
+import shutil
+import signal
+import site
+import socket
+import sys
+import time
+from typing import Any, NoReturn
+
+from marl_bench.execution.sandbox import checker, kernel, processes, program, wire, world
+
+LINUX = sys.platform == "linux"
+WATCH_SECONDS = 0.1
+_FRAMES_BELOW_A_PROGRAM = 9
+_NAMESPACES = (
+    kernel.CLONE_NEWUSER
+    | kernel.CLONE_NEWNS
+    | kernel.CLONE_NEWPID
+    | kernel.CLONE_NEWNET
+    | kernel.CLONE_NEWIPC
+    | kernel.CLONE_NEWUTS
+)
+_MODES = {
+    "script": program.run_script,
+    "serve": program.serve,
+    "asserts": program.run_asserts,
+    "check": checker.run_check,
+}
+
+
+class Helper:
+    """Forks one child after another for the programs that the parent sends."""
+
+    def __init__(self, settings: dict[str, Any], connection: socket.socket) -> None:
+        """Takes its settings: `filter` (seccomp instructions as hex), `folder`, `limits`, `mode` of isolation."""
+        self._connection = connection
+        self._filter = bytes.fromhex(settings["filter"])
+        self._folder, self._alone = settings["folder"], settings["isolation"] != "process"
+        self._harmless_kill = not self._alone and not self._filter
+        self._baseline = processes.private_bytes(os.getpid())
+
+    def serve(self) -> None:
+        """Runs programs until the parent closes the connection."""
+        while (received := wire.receive(self._connection)) is not None:
+            request, files = received
+            if "mode" in request:  # else it asks to end a program that has just ended
+                self._run(request, files)
+
+    def _run(self, request: dict[str, Any], files: list[int]) -> None:
+        began = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            self._become(request, files)
+        for file in files:
+            os.close(file)
+        limits = request["limits"]
+        del request, files
+        cause = self._watch(child, limits["memory_bytes"])
+        if cause:
+            processes.kill(child, alone=self._alone)
+        _, status, usage = os.wait4(child, 0)
+        seconds = time.monotonic() - began
+        if not processes.end_all(child, alone=self._alone):
+            os._exit(3)  # the parent starts another helper; the PID namespace ends with this one
+        clean = self._clean()
+        wire.send(
+            self._connection,
+            {
+                "ended": os.waitstatus_to_exitcode(status),
+                "cause": cause,
+                "cpu_seconds": usage.ru_utime + usage.ru_stime,
+                "seconds": seconds,
+                "clean": clean,
+            },
+        )
+
+    def _watch(self, child: int, memory_bytes: int) -> str:
+        """Waits for the child's end; returns why it has to be ended before, `asked` or `memory`, else an empty text."""
+        with processes.Ending(child) as ending:
+            while True:
+                ended, asked = ending.wait(self._connection, WATCH_SECONDS)
+                if ended:
+                    return ""
+                if asked:
+                    if wire.receive(self._connection) is None:
+                        processes.end_all(child, alone=self._alone)
+                        os._exit(0)
+                    return "asked"
+                used = (processes.private_bytes(pid) - self._baseline for pid in processes.descendants(os.getpid()))
+                if sum(max(0, each) for each in used) > memory_bytes:
+                    return "memory"
+
+    def _clean(self) -> bool:
+        """Empties the folder; returns False if that takes more than removing files, and a new helper is simpler."""
+        try:
+            for name in os.listdir(self._folder):
+                os.unlink(os.path.join(self._folder, name))
+        except OSError:
+            return False
+        return True
+
+    def _become(self, request: dict[str, Any], files: list[int]) -> NoReturn:
+        """Becomes the program; runs in the child."""
+        try:
+            reports = self._enter(request, files)
+            _MODES[request["mode"]](request, reports)
+        finally:
+            os._exit(70)
+
+    def _enter(self, request: dict[str, Any], files: list[int]) -> program.Reports:
+        self._connection.close()
+        os.setsid()
+        # Copies above all of them first, so that no target is overwritten before it is copied.
+        copies = [os.dup2(file, 64 + place) for place, file in enumerate(files)]
+        for place, file in enumerate(copies):
+            os.dup2(file, place)
+        os.closerange(len(files), 4096)
+        if request["mode"] != "script":  # its first file is for calls or answers; the program's own input is empty
+            request["input"] = os.dup(0)
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, 0)
+            os.close(null)
+            request["output"] = 4
+        os.chdir(self._folder)
+        processes.set_limits(request["limits"])
+        if LINUX:
+            kernel.die_with_parent(signal.SIGKILL)
+        if self._filter:
+            kernel.install_seccomp(self._filter)
+        elif self._harmless_kill:
+            os.kill = os.killpg = _refuse  # type: ignore[assignment]
+        program.open_standard_streams()
+        sys.argv = ["main.py"]
+        sys.setrecursionlimit(sys.getrecursionlimit() + _FRAMES_BELOW_A_PROGRAM)
+        gc.enable()
+        return program.Reports(3, request["word"])
+
+
+def _refuse(*_: object) -> NoReturn:
+    """Stands for os.kill where nothing else keeps a program's signals from this user's other processes: against accidents only."""
+    raise PermissionError("signals are switched off")
+
+
+def main() -> None:
+    """Isolates this process as its settings say, tells the parent how that went, and serves."""
+    settings = json.loads(sys.argv[1])
+    connection = socket.socket(fileno=settings["socket"])
+    connection.set_inheritable(False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    processes.allow_deep_stacks()
+    try:
+        has_proc = _isolate(settings, connection)
+    except OSError as error:
+        wire.send(connection, {"error": str(error)})
+        return
+    if not _filter_works(bytes.fromhex(settings["filter"])):
+        settings["filter"] = ""
+    _prepare(settings)
+    ready = {"proc": has_proc, "seccomp": bool(settings["filter"]), "loop_seconds": _loop_seconds()}
+    wire.send(connection, ready)
+    try:
+        Helper(settings, connection).serve()
+    finally:
+        if not settings["own_world"]:
+            shutil.rmtree(settings["folder"], ignore_errors=True)
+
+
+def _isolate(settings: dict[str, Any], connection: socket.socket) -> bool:
+    """Enters the isolation asked for; returns True if programs have a /proc. Raises OSError where the host forbids it."""
+    if not LINUX:
+        _become_user(settings["user"])
+        return False
+    has_proc = True
+    if settings["isolation"] == "namespaces":
+        has_proc = _enter_namespaces(settings, connection)
+        kernel.drop_capabilities()
+    elif settings["isolation"] == "process":
+        if settings["own_world"]:
+            kernel.unshare(kernel.CLONE_NEWNS)
+            world.build(settings["paths"], settings["folder_bytes"])
+        _become_user(settings["user"])
+        kernel.adopt_orphans()
+    kernel.no_new_privileges()
+    kernel.set_dumpable(False)  # programs run as the same user and must not trace or read the helper
+    if settings["isolation"] != "bubblewrap":
+        kernel.die_with_parent(signal.SIGKILL)
+    return has_proc
+
+
+def _enter_namespaces(settings: dict[str, Any], connection: socket.socket) -> bool:
+    """Enters namespaces of its own; root first builds what programs see, then becomes the user, so both end alike."""
+    folder_bytes, paths = settings["folder_bytes"], settings["paths"]
+    as_root = os.geteuid() == 0
+    if as_root:
+        kernel.unshare(kernel.CLONE_NEWNS)
+        world.build(paths, folder_bytes)
+        _become_user(settings["user"])
+        kernel.set_dumpable(True)  # else its own /proc files belong to root
+    user, group = os.geteuid(), os.getegid()
+    kernel.unshare(_NAMESPACES)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"1000 {user} 1"), ("gid_map", f"1000 {group} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+    child = os.fork()
+    if child:
+        connection.close()
+        os.waitpid(child, 0)
+        os._exit(0)
+    if not as_root:
+        world.build(paths, folder_bytes)
+    socket.sethostname("sandbox")
+    return world.mount_proc()
+
+
+def _become_user(user: int | None) -> None:
+    if user is not None:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    if not os.access(os.__file__, os.R_OK):
+        raise PermissionError(
+            errno.EACCES, f"Python's library {os.path.dirname(os.__file__)} cannot be read by an unprivileged user"
+        )
+
+
+def _filter_works(instructions: bytes) -> bool:
+    """Tries the filter of system calls in a child."""
+    if not instructions:
+        return False
+    child = os.fork()
+    if child == 0:
+        try:
+            kernel.install_seccomp(instructions)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _prepare(settings: dict[str, Any]) -> None:
+    """Makes this process what a new interpreter is to a program, with common modules loaded once for all."""
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
+    for name in settings["preload"]:
+        importlib.import_module(name)
+    standard = [path for path in sys.path if path != settings["library"]]
+    sys.path[:] = [settings["folder"], *standard, *settings["packages"]]
+    os.environ.clear()
+    os.environ.update(settings["environment"])
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("marl_bench", "__main__")]:
+        del sys.modules[name]
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection would copy pages that children share
+
+
+def _loop_seconds() -> float:
+    """Returns the CPU seconds of a fixed loop, the least of three: how fast this host runs Python."""
+    times = []
+    for _ in range(3):
+        began, total = time.process_time(), 0
+        for number in range(100_000):
+            total += number % 7
+        times.append(time.process_time() - began)
+    return min(times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The processes of one program: their limits, how they are counted, and how all of them are ended."""
+
+import contextlib
+import math
+import os
+import resource
+import select
+import signal
+import socket
+import time
+from typing import Any
+
+_PAGE = resource.getpagesize()
+_STACK_BYTES = 128 << 20  # the kernel keeps this much free below the stack whatever the limit was at the start
+_ADDRESS_SPACE_SLACK = 2 << 30
+
+
+def set_limits(limits: dict[str, Any]) -> None:
+    """Limits this process and those it starts.
+
+    The address space is wider than the memory limit, because stacks of threads are reserved and rarely used; the memory in use is
+    watched by the helper.
+    """
+    cpu = math.ceil(limits["cpu_seconds"])
+    _lower(resource.RLIMIT_CPU, cpu, cpu + 1)
+    _lower(resource.RLIMIT_AS, limits["memory_bytes"] + _ADDRESS_SPACE_SLACK)
+    _lower(resource.RLIMIT_FSIZE, limits["folder_bytes"])
+    _lower(resource.RLIMIT_NOFILE, limits["open_files"])
+    _lower(resource.RLIMIT_CORE, 0)
+    if limits["processes"] is not None:
+        _lower(resource.RLIMIT_NPROC, limits["processes"])
+
+
+def allow_deep_stacks() -> None:
+    """Lets the main stack grow as far as the host allows, at most 128 MiB."""
+    _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = _STACK_BYTES if hard == resource.RLIM_INFINITY else min(hard, _STACK_BYTES)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
+
+
+def _lower(kind: int, soft: int, hard: int | None = None) -> None:
+    _, now = resource.getrlimit(kind)
+    ceiling = now if now != resource.RLIM_INFINITY else (1 << 62)
+    with contextlib.suppress(ValueError, OSError):  # some systems refuse some limits; `features` says which hold
+        resource.setrlimit(kind, (min(soft, ceiling), min(hard if hard is not None else soft, ceiling)))
+
+
+def descendants(pid: int) -> list[int]:
+    """Returns the ids of all processes below one; empty where the system does not tell."""
+    found = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+                for child in map(int, file.read().split()):
+                    found += [child, *descendants(child)]
+    return found
+
+
+def private_bytes(pid: int) -> int:
+    """Returns the memory that a process has to itself or shares since a fork; 0 if it has gone."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            _, resident, shared = map(int, file.read().split()[:3])
+    except (OSError, ValueError):
+        return 0
+    return (resident - shared) * _PAGE
+
+
+class Ending:
+    """Waits for the end of a child, without taking it, or for a message of the parent."""
+
+    def __init__(self, child: int) -> None:
+        """Watches a child of this process."""
+        self._child = child
+        self._handle = os.pidfd_open(child) if hasattr(os, "pidfd_open") else None
+
+    def __enter__(self) -> "Ending":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+
+    def wait(self, connection: socket.socket, seconds: float) -> tuple[bool, bool]:
+        """Returns whether the child has ended and whether the parent has sent something, both False after `seconds`."""
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        if self._handle is not None:
+            poll.register(self._handle, select.POLLIN)
+            ready = {file for file, _ in poll.poll(seconds * 1000)}
+            return self._handle in ready, connection.fileno() in ready
+        while True:  # systems that cannot wait for both
+            ended = os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+            asked = bool(poll.poll(0 if ended else 2))
+            if ended or asked or time.monotonic() > deadline:
+                return ended, asked
+
+
+def end_all(child: int, *, alone: bool, seconds: float = 5.0) -> bool:
+    """Kills every process of a program and waits for their ends; returns False if some did not end in time.
+
+    Args:
+        child: The process that was forked for it, which leads a session of its own.
+        alone: True if this process is the first of a PID namespace, so that everything else in it is the program's.
+        seconds: How long to wait.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        kill(child, alone=alone)
+        if not _reap():
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.0005)
+
+
+def kill(child: int, *, alone: bool) -> None:
+    """Kills every process of a program once; see `end_all`."""
+    if alone:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _reap() -> bool:
+    """Takes the ended children; returns True if others still run."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == 0:
+            return True

@@ -1,0 +1,202 @@
+"""Runs one program in this process, which was forked for it, and ends the process as an interpreter would."""
+
+import ast
+import atexit
+import builtins
+import gc
+import io
+import json
+import os
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Callable
+from typing import Any
+
+from marl_bench.execution.sandbox import plain_data
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+_UNREADABLE = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)
+
+
+class Reports:
+    """Lines to whoever asked for the program: a secret word that stray output lacks, and JSON."""
+
+    def __init__(self, file_descriptor: int, word: str) -> None:
+        """Writes to an open file descriptor."""
+        self._file_descriptor, self._word, self._process = file_descriptor, word.encode(), os.getpid()
+
+    def send(self, **report: Any) -> None:
+        """Sends one report; processes that the program forked have nothing to say."""
+        if os.getpid() != self._process:
+            return
+        data = self._word + b" " + json.dumps(report).encode() + b"\n"
+        while data:
+            data = data[os.write(self._file_descriptor, data) :]
+
+
+def open_standard_streams() -> None:
+    """Gives sys.stdin, stdout and stderr the files that now stand at 0, 1 and 2, as at the start of an interpreter."""
+    stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(STDIN, closefd=False)), encoding="utf-8")
+    stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(STDOUT, "w", closefd=False)), encoding="utf-8")
+    stderr = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(STDERR, "w", closefd=False)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+    sys.stdin, sys.stdout, sys.stderr = stdin, stdout, stderr
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = stdin, stdout, stderr  # type: ignore[misc]
+
+
+def new_module(name: str) -> types.ModuleType:
+    """Makes the module that the program's code runs in."""
+    module = types.ModuleType(name)
+    module.__dict__.update(__builtins__=builtins, __file__="main.py")
+    sys.modules[name] = module
+    return module
+
+
+def compiled(source: str, reports: Reports, *, body_allowed: bool = False) -> types.CodeType | None:
+    """Compiles the program; reports `compile_error` and returns None where that is not possible.
+
+    `body_allowed` also takes what compiles as the body of a function only, such as a `return` outside one.
+    """
+    try:
+        return compile(source, "main.py", "exec", dont_inherit=True)
+    except _UNREADABLE as error:
+        code = _compiled_as_body(source) if body_allowed else None
+        if code is None:
+            reports.send(event="compile_error", error=f"{type(error).__name__}: {error}"[:200])
+        return code
+
+
+def _compiled_as_body(source: str) -> types.CodeType | None:
+    try:
+        wrapped = ast.parse("def code():\n    pass\ncode()")
+        function = wrapped.body[0]
+        assert isinstance(function, ast.FunctionDef)
+        function.body = ast.parse(source).body or function.body
+        return compile(wrapped, "main.py", "exec", dont_inherit=True)
+    except _UNREADABLE:
+        return None
+
+
+def exit_code(run: Callable[[], object], reports: Reports) -> int:
+    """Runs something of the program's and returns the exit code that Python would give it."""
+    try:
+        run()
+    except SystemExit as error:
+        if error.code is None:
+            return 0
+        if isinstance(error.code, int):
+            return error.code & 0xFF
+        print(error.code, file=sys.stderr)  # noqa: T201 (as Python does)
+        return 1
+    except BaseException as error:  # noqa: BLE001 (whatever ends the program is its end)
+        report_exception(error, reports)
+        return 1
+    return 0
+
+
+def report_exception(error: BaseException, reports: Reports) -> None:
+    """Reports what ended the program, and prints its traceback as Python does."""
+    reports.send(event="raised", error=type(error).__name__[:80])
+    try:
+        traceback.print_exception(error, limit=-8)
+    except BaseException:  # noqa: BLE001 (a traceback that cannot be printed changes nothing)
+        return
+
+
+def finish(code: int, main: types.ModuleType | None, reports: Reports) -> None:
+    """Ends the process as an interpreter would: waits for threads, runs atexit, frees the program's objects, flushes."""
+    ending = exit_code(lambda: _wind_down(main), reports)
+    os._exit(code or ending)
+
+
+def _wind_down(main: types.ModuleType | None) -> None:
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    _flush()
+    if main is not None:
+        main.__dict__.clear()  # files that the program left open are flushed when they are freed
+        gc.collect()
+    _flush()
+
+
+def _flush() -> None:
+    for stream in {id(stream): stream for stream in (sys.stdout, sys.__stdout__, sys.stderr)}.values():
+        if stream is not None and not getattr(stream, "closed", False):
+            stream.flush()
+
+
+def run_script(request: dict[str, Any], reports: Reports) -> None:
+    """Runs the program as `python main.py` would; `body_allowed` also takes what only compiles as the body of a function."""
+    main = new_module("__main__")
+    code = compiled(request["source"], reports, body_allowed=request["body_allowed"])
+    if code is None:
+        os._exit(1)
+    finish(exit_code(lambda: exec(code, main.__dict__), reports), main, reports)
+
+
+def serve(request: dict[str, Any], reports: Reports) -> None:
+    """Loads the program as a module, then answers calls, one a line of file descriptor `request["input"]`, to its end.
+
+    A call is `{"call": name, "arguments": data}` of a function, or of a method of class `Solution`, or `{"value_of": expression}`.
+    """
+    module = new_module("solution")
+    scope = module.__dict__
+    code = compiled(request["source"], reports)
+    if code is None:
+        os._exit(1)
+
+    def load_and_answer() -> None:
+        exec(compile(request["before"], "before.py", "exec"), scope)
+        given = dict(scope)
+        exec(code, scope)
+        exec(compile(request["after"], "after.py", "exec"), scope)
+        with open(request["input"], "rb", closefd=False) as lines:
+            for line in lines:
+                try:
+                    reports.send(event="value", value=plain_data.encode(_answer(json.loads(line), scope, given)))
+                except Exception as error:  # noqa: BLE001 (the next call may still go well)
+                    report_exception(error, reports)
+
+    finish(exit_code(load_and_answer, reports), module, reports)
+
+
+def _answer(call: dict[str, Any], scope: dict[str, Any], given: dict[str, Any]) -> Any:
+    if "value_of" in call:
+        return eval(compile(call["value_of"], "test.py", "eval"), scope)
+    function = _function(call["call"], scope, given)
+    return function(*plain_data.decode(call["arguments"]), **plain_data.decode(call["named"]))
+
+
+def _function(name: str, scope: dict[str, Any], given: dict[str, Any]) -> Callable[..., Any]:
+    """Finds a function of the program's own: a method of its class `Solution`, else a global that it did not just find there."""
+    solution = scope.get("Solution")
+    if isinstance(solution, type) and hasattr(solution, name):
+        method: Callable[..., Any] = getattr(solution(), name)
+        return method
+    function: Callable[..., Any] | None = scope.get(name)
+    if function is None or function is given.get(name):
+        raise NameError(f"name '{name}' is not defined")
+    return function
+
+
+def run_asserts(request: dict[str, Any], reports: Reports) -> None:
+    """Loads the program and runs assertions in its own process, where it could interfere: only for those that need its objects."""
+    module = new_module("solution")
+    code = compiled(request["source"], reports)
+    if code is None:
+        os._exit(1)
+
+    def load_and_assert() -> None:
+        exec(compile(request["before"], "before.py", "exec"), module.__dict__)
+        exec(code, module.__dict__)
+        exec(compile(request["after"], "after.py", "exec"), module.__dict__)
+        exec(compile(request["asserts"], "test.py", "exec"), module.__dict__)
+        reports.send(event="verdict", status="passed")
+
+    finish(exit_code(load_and_assert, reports), module, reports)
