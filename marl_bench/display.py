@@ -1,6 +1,9 @@
 """Shows the events of a running experiment: live bars in a terminal, a line an item in a pipe. No torch."""
 
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -153,6 +156,37 @@ class Bars:
             )
         left = duration(self._time_left.seconds())
         self._progress.update(self._whole, completed=self._time_left.share_done(), status=f"{left} left")
+
+
+@contextmanager
+def counted(noun: str, *, done: int, total: int, quiet: bool) -> Iterator[Callable[[int, str], None]]:
+    """Shows how many of `total` items are done on stderr: a bar with the time left in a terminal, a line every few seconds in a pipe.
+
+    Gives a function that takes how many are done now, and a few words about them.
+    """
+    if quiet:
+        yield lambda now, text: None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        text_column = TextColumn("{task.fields[text]}", markup=False)
+        columns = (TextColumn(noun), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), text_column)
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            bar = progress.add_task(noun, total=total, completed=done, text="")
+            yield lambda now, text: progress.update(bar, completed=now, text=text)
+    else:
+        began = last = time.monotonic()
+
+        def line(now: int, text: str) -> None:
+            nonlocal last
+            if time.monotonic() - last < SECONDS_BETWEEN_LINES and now < total:
+                return
+            last = time.monotonic()
+            left = duration((last - began) * (total - now) / max(1, now - done))
+            print(f"{noun} {now}/{total}, {text}, {left} left", file=sys.stderr, flush=True)
+
+        yield line
 
 
 def duration(seconds: float | None) -> str:

@@ -63,6 +63,12 @@ class IsolationError(MarlBenchError, RuntimeError):
     """Programs cannot be run here with the isolation that is asked for, or at all."""
 
 
+class UnscoredError(MarlBenchError, RuntimeError):
+    """More samples than allowed could not be scored, for no fault of their own; what could be is kept."""
+
+    exit_status = 1
+
+
 class TrainingError(MarlBenchError, RuntimeError):
     """Training broke an invariant (not finite, wrong ratio); what was done is kept."""
 

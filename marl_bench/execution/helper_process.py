@@ -55,6 +55,7 @@ class HelperProcess:
         ours.settimeout(None)
         self.proc: bool = received[0]["proc"]
         self.seccomp: bool = received[0]["seccomp"]
+        self.writes_confined: bool = received[0]["writes_confined"]
         self.loop_seconds: float = received[0]["loop_seconds"]
 
     def start(self, request: Mapping[str, Any], files: Sequence[int]) -> None:

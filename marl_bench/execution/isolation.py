@@ -47,6 +47,7 @@ class Isolation:
         launcher: `bubblewrap`, `namespaces` (made by the helper itself) or `process` (none).
         seccomp: True if a filter of system calls is in force.
         proc: True if programs have a /proc of their own.
+        writes_confined: True if programs change files in their own folder alone.
         reasons: Launcher to why it was not used.
     """
 
@@ -54,11 +55,12 @@ class Isolation:
     launcher: Launcher
     seccomp: bool
     proc: bool
+    writes_confined: bool
     reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Returns what a record keeps: no text of this host."""
-        return {"level": self.level, "launcher": self.launcher, "seccomp": self.seccomp, "proc": self.proc}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "reasons"}
 
 
 def launchers() -> list[Launcher]:

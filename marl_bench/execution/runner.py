@@ -9,7 +9,7 @@ from typing import Any
 from marl_bench.errors import IsolationError, UnknownNameError
 from marl_bench.execution.grading import Grader
 from marl_bench.execution.helper_process import HelperDied, HelperProcess
-from marl_bench.execution.isolation import LEVELS, Isolation, Level, launchers, level_of
+from marl_bench.execution.isolation import LEVELS, Isolation, Launcher, Level, launchers, level_of
 from marl_bench.execution.programs import Limits, Program, ProgramResult, Test, TestResult, TestSuite
 
 LOOP_SECONDS = 0.0025
@@ -36,6 +36,7 @@ class ProgramRunner:
         require_isolation: Level = "process",
         packages: bool = True,
         stop_at_first_failure: bool = False,
+        launcher: Launcher | None = None,
     ) -> None:
         """Starts one helper, which tells what the host allows; the others start when they are needed.
 
@@ -46,6 +47,7 @@ class ProgramRunner:
             require_isolation: The weakest level that will do.
             packages: Whether programs may import the packages of this environment (NumPy and others).
             stop_at_first_failure: Whether a program that failed a test skips the rest.
+            launcher: How helpers are isolated; None takes the best that works here.
 
         Raises:
             IsolationError: Less isolation than required, or programs cannot be run here at all.
@@ -55,7 +57,7 @@ class ProgramRunner:
             raise UnknownNameError("isolation level", require_isolation, LEVELS)
         self.limits, self._packages, self._stop_at_first_failure = limits or Limits(), packages, stop_at_first_failure
         self.comparator = comparator
-        first, self.isolation = _start_best(self.limits, packages=packages)
+        first, self.isolation = _start_best([launcher] if launcher else launchers(), self.limits, packages=packages)
         self.pace = min(MOST_PACE, max(1.0, first.loop_seconds / LOOP_SECONDS))
         self._ready = [first]
         self._lock = threading.Lock()
@@ -149,21 +151,26 @@ class ProgramRunner:
         return TestResult("runtime_error", message="it brought down its helper, twice")
 
 
-def _start_best(limits: Limits, *, packages: bool) -> tuple[HelperProcess, Isolation]:
+def _start_best(choices: Sequence[Launcher], limits: Limits, *, packages: bool) -> tuple[HelperProcess, Isolation]:
     """Starts a helper with the best isolation that the host allows.
 
     Raises:
         IsolationError: Not even a plain process can be started.
     """
     reasons: dict[str, str] = {}
-    for launcher in launchers():
+    for launcher in choices:
         try:
             helper = HelperProcess(launcher, limits, packages=packages)
         except OSError as error:
             reasons[launcher] = str(error)
             continue
         isolation = Isolation(
-            level_of(launcher, seccomp=helper.seccomp), launcher, helper.seccomp, helper.proc, reasons
+            level=level_of(launcher, seccomp=helper.seccomp),
+            launcher=launcher,
+            seccomp=helper.seccomp,
+            proc=helper.proc,
+            writes_confined=helper.writes_confined,
+            reasons=reasons,
         )
         return helper, isolation
     raise IsolationError("programs cannot be run here: " + "; ".join(f"{name}: {why}" for name, why in reasons.items()) + ".")

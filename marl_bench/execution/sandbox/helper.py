@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any, NoReturn
 
-from marl_bench.execution.sandbox import checker, kernel, processes, program, wire, world
+from marl_bench.execution.sandbox import checker, kernel, layout, processes, program, wire, world
 
 LINUX = sys.platform == "linux"
 WATCH_SECONDS = 0.1
@@ -166,7 +166,12 @@ def main() -> None:
     if not _filter_works(bytes.fromhex(settings["filter"])):
         settings["filter"] = ""
     _prepare(settings)
-    ready = {"proc": has_proc, "seccomp": bool(settings["filter"]), "loop_seconds": _loop_seconds()}
+    ready = {
+        "proc": has_proc,
+        "seccomp": bool(settings["filter"]),
+        "writes_confined": settings["own_world"] or _confine_writes(settings["folder"]),
+        "loop_seconds": _loop_seconds(),
+    }
     wire.send(connection, ready)
     try:
         Helper(settings, connection).serve()
@@ -245,6 +250,15 @@ def _filter_works(instructions: bytes) -> bool:
             os._exit(1)
         os._exit(0)
     return os.waitpid(child, 0)[1] == 0
+
+
+def _confine_writes(folder: str) -> bool:
+    """Confines this process and its programs to the folder where there is no file system of their own; returns False if that is impossible."""
+    try:
+        kernel.confine_writes(folder, [device for device in layout.DEVICES if os.path.exists(device)])
+    except (OSError, AttributeError):
+        return False
+    return True
 
 
 def _prepare(settings: dict[str, Any]) -> None:

@@ -38,16 +38,19 @@ class Reports:
 
 def open_standard_streams() -> None:
     """Gives sys.stdin, stdout and stderr the files that now stand at 0, 1 and 2, as at the start of an interpreter."""
-    stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(STDIN, closefd=False)), encoding="utf-8")
-    stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(STDOUT, "w", closefd=False)), encoding="utf-8")
-    stderr = io.TextIOWrapper(
-        io.BufferedWriter(io.FileIO(STDERR, "w", closefd=False)),
-        encoding="utf-8",
-        errors="backslashreplace",
-        line_buffering=True,
-    )
+    stdin = _text_stream(STDIN, "r", "<stdin>")
+    stdout = _text_stream(STDOUT, "w", "<stdout>")
+    stderr = _text_stream(STDERR, "w", "<stderr>", errors="backslashreplace", line_buffering=True)
     sys.stdin, sys.stdout, sys.stderr = stdin, stdout, stderr
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = stdin, stdout, stderr  # type: ignore[misc]
+
+
+def _text_stream(file: int, mode: str, name: str, **options: Any) -> io.TextIOWrapper:
+    buffer: Any = open(file, mode + "b", closefd=False)
+    buffer.raw.name = name
+    stream = io.TextIOWrapper(buffer, encoding="utf-8", **options)
+    stream.mode = mode  # type: ignore[misc]  # an interpreter sets it too, and programs that wrap the streams ask for it
+    return stream
 
 
 def new_module(name: str) -> types.ModuleType:
@@ -118,15 +121,16 @@ def finish(code: int, main: types.ModuleType | None, reports: Reports) -> None:
 def _wind_down(main: types.ModuleType | None) -> None:
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    _flush()
+    _flush(sys.stdout, sys.stderr)
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     if main is not None:
         main.__dict__.clear()  # files that the program left open are flushed when they are freed
         gc.collect()
-    _flush()
+    _flush(sys.stdout, sys.stderr)
 
 
-def _flush() -> None:
-    for stream in {id(stream): stream for stream in (sys.stdout, sys.__stdout__, sys.stderr)}.values():
+def _flush(*streams: Any) -> None:
+    for stream in streams:
         if stream is not None and not getattr(stream, "closed", False):
             stream.flush()
 

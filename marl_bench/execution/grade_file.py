@@ -1,0 +1,189 @@
+"""Grades a file of samples into a file of results, line by line, so that a killed run goes on where it stopped."""
+
+import dataclasses
+import hashlib
+import json
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from marl_bench.errors import RunFolderError
+from marl_bench.execution.problems import ProblemSet
+from marl_bench.execution.programs import Limits, Program, ProgramResult, Status, TestResult
+from marl_bench.execution.runner import ProgramRunner
+from marl_bench.run_dir import append_jsonl, write_bytes_atomically
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class GradedSample:
+    """One line of a results file.
+
+    Attributes:
+        problem_id: Problem.
+        sample_index: Which of its samples.
+        status: Of the whole program.
+        tests: Status of each test that ran.
+        test_count: Number of tests of the problem.
+        cpu_seconds: Of all tests together.
+        message: What went wrong in the first test that failed.
+        in_process: True if a test ran in the program's own process, where it could have been forged.
+    """
+
+    problem_id: str
+    sample_index: int
+    status: Status
+    tests: tuple[Status, ...]
+    test_count: int
+    cpu_seconds: float
+    message: str
+    in_process: bool
+
+    @classmethod
+    def of(cls, result: ProgramResult) -> "GradedSample":
+        """Makes the line of a result."""
+        first = next((test for test in result.tests if test.status == result.status), result.tests[0])
+        return cls(
+            problem_id=result.problem_id,
+            sample_index=result.sample_index,
+            status=result.status,
+            tests=tuple(test.status for test in result.tests),
+            test_count=result.test_count,
+            cpu_seconds=round(sum(test.cpu_seconds for test in result.tests), 4),
+            message=first.message,
+            in_process=result.in_process,
+        )
+
+    def result(self) -> ProgramResult:
+        """Returns the result that the line stands for, without times."""
+        tests = tuple(TestResult(status, in_process=self.in_process) for status in self.tests)
+        return ProgramResult(self.problem_id, self.sample_index, tests, self.test_count)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is graded and how; results of another job are never mixed with its own.
+
+    Attributes:
+        samples: The programs.
+        problems: The problems they answer.
+        limits: Of each program in each test.
+        comparator: For what they print.
+        all_tests: False if a program that failed a test skips the rest.
+        packages: Whether programs may import installed packages.
+    """
+
+    samples: Sequence[Program]
+    problems: ProblemSet
+    limits: Limits
+    comparator: str
+    all_tests: bool
+    packages: bool
+
+    def header(self) -> dict[str, Any]:
+        """Returns what two runs must share to be one: digests of all that is graded, and every setting that may change a result."""
+        suites = {program.problem_id: self.problems.find(program.problem_id).suite for program in self.samples}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "samples": _digest(dataclasses.astuple(program) for program in self.samples),
+            "problems": _digest(f"{name} {suites[name]!r}" for name in sorted(suites)),
+            "limits": dataclasses.asdict(self.limits),
+            "comparator": self.comparator,
+            "all_tests": self.all_tests,
+            "packages": self.packages,
+            "python": platform.python_version(),
+        }
+
+
+def finished_samples(job: Job, out: Path) -> list[GradedSample]:
+    """Returns what a results file already holds; a torn last line is cut off.
+
+    Raises:
+        RunFolderError: The file belongs to another job, or is no results file.
+    """
+    if not out.exists():
+        return []
+    data = out.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    try:
+        rows = [json.loads(line) for line in whole.splitlines()]
+        header = rows[0]["header"] if rows else None
+        samples = [_sample(row) for row in rows[1:] if "session" not in row]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"results '{out}': is no file of results ({error}); give another --out.") from error
+    wanted = job.header()
+    differing = [name for name in wanted if header is not None and header.get(name) != wanted[name]]
+    if differing:
+        raise RunFolderError(
+            f"results '{out}': were made with another {', '.join(differing)}; give another --out, or remove the file to grade again."
+        )
+    if whole != data:
+        write_bytes_atomically(out, whole)
+    return samples
+
+
+def grade_file(
+    job: Job, runner: ProgramRunner, out: Path, listener: Callable[[GradedSample, int], None]
+) -> list[GradedSample]:
+    """Grades what is not in the results file yet, appends it there, and returns all results in the order of the samples.
+
+    Args:
+        job: What to grade.
+        runner: Made with the job's settings.
+        out: Results file.
+        listener: Told of every new result and of how many there are now.
+
+    Raises:
+        RunFolderError: The file belongs to another job, cannot be written, or another process writes it.
+    """
+    lock = out.with_name(f".{out.name}.lock")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=0):
+            graded = _grade(job, runner, out, listener)
+    except Timeout as error:
+        raise RunFolderError(f"results '{out}': another process is writing them; wait for it, or give another --out.") from error
+    except OSError as error:
+        raise RunFolderError(f"results '{out}': cannot be written ({error.strerror}); give another --out.") from error
+    lock.unlink(missing_ok=True)
+    return graded
+
+
+def _grade(
+    job: Job, runner: ProgramRunner, out: Path, listener: Callable[[GradedSample, int], None]
+) -> list[GradedSample]:
+    done = {(sample.problem_id, sample.sample_index): sample for sample in finished_samples(job, out)}
+    waiting = [program for program in job.samples if (program.problem_id, program.sample_index) not in done]
+    if waiting:
+        if not out.exists() or out.stat().st_size == 0:
+            append_jsonl(out, {"header": job.header()})
+        append_jsonl(out, {"session": {**runner.isolation.to_json(), "pace": round(runner.pace, 3)}})
+    suites = {name: problem.suite for name, problem in job.problems.problems.items() if problem.suite is not None}
+    with runner.run(waiting, suites) as results:
+        for result in results:
+            sample = GradedSample.of(result)
+            append_jsonl(out, dataclasses.asdict(sample))
+            done[sample.problem_id, sample.sample_index] = sample
+            listener(sample, len(done))
+    return [done[program.problem_id, program.sample_index] for program in job.samples]
+
+
+def status_counts(samples: Iterable[GradedSample]) -> Mapping[Status, int]:
+    """Returns how many samples ended in each status."""
+    return Counter(sample.status for sample in samples)
+
+
+def _sample(row: Mapping[str, Any]) -> GradedSample:
+    return GradedSample(**{**row, "tests": tuple(row["tests"])})
+
+
+def _digest(parts: Iterable[Any]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(repr(part).encode(errors="surrogatepass") + b"\0")
+    return digest.hexdigest()
