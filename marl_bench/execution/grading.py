@@ -2,16 +2,19 @@
 
 import ast
 import contextlib
+import functools
+import itertools
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from marl_bench.execution.comparators import comparator
 from marl_bench.execution.exchange import Ended, Running, run_to_end
 from marl_bench.execution.helper_process import HelperProcess
+from marl_bench.execution.plain_checks import plain_calls
 from marl_bench.execution.programs import (
     AssertTest,
     CallTest,
@@ -57,6 +60,7 @@ class Grader:
         self._comparator_name, self._comparator = comparator_name, comparator(comparator_name)
         self._helpers: dict[str, HelperProcess] = {}
         self._expected: dict[tuple[str, str], Any] = {}
+        self._plain: dict[str, list[tuple[dict[str, Any], Callable[[Any], bool]]]] = {}
 
     def grade(self, program: Program, suite: TestSuite, test: Test) -> TestResult:
         """Runs a program in a test.
@@ -69,17 +73,14 @@ class Grader:
             return self._script(program, suite, test)
         if isinstance(test, CallTest):
             call = {"call": test.function, "arguments": plain_data.encode(list(test.arguments)), "named": ["d"]}
-            return self._value(program, suite, call, lambda data: self._as_returned(data, test.expected, suite))
+            return self._values(program, suite, [(call, lambda data: self._as_returned(data, test.expected, suite))])
         if isinstance(test, ExpressionTest):
             expected = self._expected_value(suite, test)
-            return self._value(
-                program,
-                suite,
-                {"value_of": test.expression},
-                lambda data: equal_to(data, expected, tolerance=suite.tolerance),
-            )
+            is_right = functools.partial(equal_to, expected=expected, tolerance=suite.tolerance)
+            return self._values(program, suite, [({"value_of": test.expression}, is_right)])
         if isinstance(test, CheckTest):
-            return self._check(program, suite, test)
+            calls = self._plain_calls(test)
+            return self._values(program, suite, calls) if calls else self._check(program, suite, test)
         return self._asserts(program, suite, test)
 
     def close(self) -> None:
@@ -105,19 +106,43 @@ class Grader:
         right = self._comparator(printed, test.expected, suite.tolerance)
         return _result(ended, "passed" if right else "wrong_answer", "" if right else f"printed {_short(repr(printed))}")
 
-    def _value(
-        self, program: Program, suite: TestSuite, call: dict[str, Any], is_right: Callable[[Any], bool]
+    def _values(
+        self, program: Program, suite: TestSuite, calls: Sequence[tuple[dict[str, Any], Callable[[Any], bool]]]
     ) -> TestResult:
-        ended = self._run(_module(program, suite), given=json.dumps(call).encode() + b"\n")
-        answer = next((report for report in ended.reports if report["event"] in ("value", "raised", "compile_error")), None)
-        stopped = bool(ended.cause) or _out_of_time(ended, self._limits, self._pace)
-        if answer is None or answer["event"] != "value" or "value" not in answer or stopped:
-            return self._failure(ended) or _result(ended, *_raised(answer))
-        try:
-            right = is_right(answer["value"])
-        except (RecursionError, TypeError, ValueError):
-            right = False  # no data that `encode` makes
-        return _result(ended, "passed" if right else "wrong_answer", "" if right else f"returned {_shown(answer['value'])}")
+        """Asks one process for the values of calls, in order; all have to be right."""
+        given = b"".join(json.dumps(call).encode() + b"\n" for call, _ in calls)
+        ended = self._run(_module(program, suite), given=given)
+        if ended.cause or _out_of_time(ended, self._limits, self._pace):
+            failure = self._failure(ended)
+            assert failure is not None
+            return failure
+        answers = [report for report in ended.reports if report["event"] in ("value", "raised", "compile_error")]
+        for answer, (_, is_right) in itertools.zip_longest(answers[: len(calls)], calls):
+            if answer is None or answer["event"] != "value" or "value" not in answer:
+                return self._failure(ended) or _result(ended, *_raised(answer))
+            try:
+                right = is_right(answer["value"])
+            except (RecursionError, TypeError, ValueError):
+                right = False  # no data that `encode` makes
+            if not right:
+                return _result(ended, "wrong_answer", f"returned {_shown(answer['value'])}")
+        return _result(ended, "passed")
+
+    def _plain_calls(self, test: CheckTest) -> list[tuple[dict[str, Any], Callable[[Any], bool]]]:
+        """Returns the calls of a check that only compares them with literals, else an empty list."""
+        if test.code not in self._plain:
+            self._plain[test.code] = [
+                (
+                    {
+                        "call": test.entry_point,
+                        "arguments": plain_data.encode(list(call.arguments)),
+                        "named": plain_data.encode(dict(call.named)),
+                    },
+                    functools.partial(equal_to, expected=call.expected),
+                )
+                for call in plain_calls(test.code) or ()
+            ]
+        return self._plain[test.code]
 
     def _asserts(self, program: Program, suite: TestSuite, test: AssertTest) -> TestResult:
         ended = self._run({**_module(program, suite), "mode": "asserts", "asserts": test.code})

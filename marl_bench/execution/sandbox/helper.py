@@ -47,6 +47,10 @@ class Helper:
         self._filter = bytes.fromhex(settings["filter"])
         self._folder, self._alone = settings["folder"], settings["isolation"] != "process"
         self._harmless_kill = not self._alone and not self._filter
+        # Where programs may send signals, the helper itself needs nothing that the filter forbids, so it is installed once for all.
+        if self._filter and self._alone:
+            kernel.install_seccomp(self._filter)
+            self._filter = b""
         self._baseline = processes.private_bytes(os.getpid())
 
     def serve(self) -> None:
@@ -65,10 +69,12 @@ class Helper:
             os.close(file)
         limits = request["limits"]
         del request, files
-        cause = self._watch(child, limits["memory_bytes"])
-        if cause:
-            processes.kill(child, alone=self._alone)
-        _, status, usage = os.wait4(child, 0)
+        with processes.Ending(child) as ending:
+            cause = self._watch(child, ending, limits["memory_bytes"])
+            if cause:
+                processes.kill(child, alone=self._alone)
+                ending.take()
+        assert ending.status is not None and ending.usage is not None
         seconds = time.monotonic() - began
         if not processes.end_all(child, alone=self._alone):
             os._exit(3)  # the parent starts another helper; the PID namespace ends with this one
@@ -76,29 +82,28 @@ class Helper:
         wire.send(
             self._connection,
             {
-                "ended": os.waitstatus_to_exitcode(status),
+                "ended": os.waitstatus_to_exitcode(ending.status),
                 "cause": cause,
-                "cpu_seconds": usage.ru_utime + usage.ru_stime,
+                "cpu_seconds": ending.usage.ru_utime + ending.usage.ru_stime,
                 "seconds": seconds,
                 "clean": clean,
             },
         )
 
-    def _watch(self, child: int, memory_bytes: int) -> str:
+    def _watch(self, child: int, ending: processes.Ending, memory_bytes: int) -> str:
         """Waits for the child's end; returns why it has to be ended before, `asked` or `memory`, else an empty text."""
-        with processes.Ending(child) as ending:
-            while True:
-                ended, asked = ending.wait(self._connection, WATCH_SECONDS)
-                if ended:
-                    return ""
-                if asked:
-                    if wire.receive(self._connection) is None:
-                        processes.end_all(child, alone=self._alone)
-                        os._exit(0)
-                    return "asked"
-                used = (processes.private_bytes(pid) - self._baseline for pid in processes.descendants(os.getpid()))
-                if sum(max(0, each) for each in used) > memory_bytes:
-                    return "memory"
+        while True:
+            asked = ending.wait(self._connection, WATCH_SECONDS)
+            if ending.status is not None:
+                return ""
+            if asked:
+                if wire.receive(self._connection) is None:
+                    processes.end_all(child, alone=self._alone)
+                    os._exit(0)
+                return "asked"
+            used = (processes.private_bytes(pid) - self._baseline for pid in processes.descendants(os.getpid()))
+            if sum(max(0, each) for each in used) > memory_bytes:
+                return "memory"
 
     def _clean(self) -> bool:
         """Empties the folder; returns False if that takes more than removing files, and a new helper is simpler."""
@@ -139,8 +144,6 @@ class Helper:
             kernel.install_seccomp(self._filter)
         elif self._harmless_kill:
             os.kill = os.killpg = _refuse  # type: ignore[assignment]
-        program.open_standard_streams()
-        sys.argv = ["main.py"]
         sys.setrecursionlimit(sys.getrecursionlimit() + _FRAMES_BELOW_A_PROGRAM)
         gc.enable()
         return program.Reports(3, request["word"])
@@ -270,6 +273,8 @@ def _prepare(settings: dict[str, Any]) -> None:
         importlib.import_module(name)
     standard = [path for path in sys.path if path != settings["library"]]
     sys.path[:] = [settings["folder"], *standard, *settings["packages"]]
+    sys.argv = ["main.py"]
+    _open_streams_over_pipes()
     os.environ.clear()
     os.environ.update(settings["environment"])
     for name in [name for name in sys.modules if name.partition(".")[0] in ("marl_bench", "__main__")]:
@@ -277,6 +282,19 @@ def _prepare(settings: dict[str, Any]) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection would copy pages that children share
+
+
+def _open_streams_over_pipes() -> None:
+    """Opens the standard streams that programs inherit; what they are like depends on what stands at 0, 1 and 2 then."""
+    kept = [os.dup(file) for file in (0, 1, 2)]
+    ends = os.pipe()
+    for file, end in enumerate((ends[0], ends[1], ends[1])):
+        os.dup2(end, file)
+    program.open_standard_streams()
+    for file, old in enumerate(kept):
+        os.dup2(old, file)
+    for file in (*kept, *ends):
+        os.close(file)
 
 
 def _loop_seconds() -> float:

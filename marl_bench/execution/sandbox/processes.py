@@ -7,8 +7,12 @@ import resource
 import select
 import signal
 import socket
+import sys
 import time
 from typing import Any
+
+ADOPTS_ORPHANS = sys.platform == "linux"
+"""Whether orphans below a helper become its children; elsewhere one that left its session escapes."""
 
 _PAGE = resource.getpagesize()
 _STACK_BYTES = 128 << 20  # the kernel keeps this much free below the stack whatever the limit was at the start
@@ -68,12 +72,14 @@ def private_bytes(pid: int) -> int:
 
 
 class Ending:
-    """Waits for the end of a child, without taking it, or for a message of the parent."""
+    """Waits for the end of a child, or for a message of the parent."""
 
     def __init__(self, child: int) -> None:
         """Watches a child of this process."""
         self._child = child
         self._handle = os.pidfd_open(child) if hasattr(os, "pidfd_open") else None
+        self.status: int | None = None
+        self.usage: resource.struct_rusage | None = None
 
     def __enter__(self) -> "Ending":
         return self
@@ -82,20 +88,28 @@ class Ending:
         if self._handle is not None:
             os.close(self._handle)
 
-    def wait(self, connection: socket.socket, seconds: float) -> tuple[bool, bool]:
-        """Returns whether the child has ended and whether the parent has sent something, both False after `seconds`."""
-        deadline = time.monotonic() + seconds
+    def wait(self, connection: socket.socket, seconds: float) -> bool:
+        """Waits at most `seconds`; returns whether the parent has sent something. `status` tells whether the child has ended."""
         poll = select.poll()
         poll.register(connection, select.POLLIN)
         if self._handle is not None:
             poll.register(self._handle, select.POLLIN)
             ready = {file for file, _ in poll.poll(seconds * 1000)}
-            return self._handle in ready, connection.fileno() in ready
-        while True:  # systems that cannot wait for both
-            ended = os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
-            asked = bool(poll.poll(0 if ended else 2))
-            if ended or asked or time.monotonic() > deadline:
-                return ended, asked
+            if self._handle in ready:
+                self.take(os.WNOHANG)
+            return connection.fileno() in ready
+        deadline = time.monotonic() + seconds
+        while True:  # a system that cannot wait for both
+            self.take(os.WNOHANG)
+            asked = bool(poll.poll(0 if self.status is not None else 2))
+            if self.status is not None or asked or time.monotonic() > deadline:
+                return asked
+
+    def take(self, options: int = 0) -> None:
+        """Takes the ended child, with what it used."""
+        pid, status, usage = os.wait4(self._child, options)
+        if pid == self._child:
+            self.status, self.usage = status, usage
 
 
 def end_all(child: int, *, alone: bool, seconds: float = 5.0) -> bool:
@@ -107,13 +121,14 @@ def end_all(child: int, *, alone: bool, seconds: float = 5.0) -> bool:
         seconds: How long to wait.
     """
     deadline = time.monotonic() + seconds
-    while True:
+    if not ADOPTS_ORPHANS:
         kill(child, alone=alone)
-        if not _reap():
-            return True
+    while _reap():  # what is left is a child of this process, even if its own parent has gone
+        kill(child, alone=alone)
         if time.monotonic() > deadline:
             return False
         time.sleep(0.0005)
+    return True
 
 
 def kill(child: int, *, alone: bool) -> None:

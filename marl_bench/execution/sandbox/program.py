@@ -1,6 +1,5 @@
 """Runs one program in this process, which was forked for it, and ends the process as an interpreter would."""
 
-import ast
 import atexit
 import builtins
 import gc
@@ -8,8 +7,6 @@ import io
 import json
 import os
 import sys
-import threading
-import traceback
 import types
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +34,11 @@ class Reports:
 
 
 def open_standard_streams() -> None:
-    """Gives sys.stdin, stdout and stderr the files that now stand at 0, 1 and 2, as at the start of an interpreter."""
+    """Makes sys.stdin, stdout and stderr over descriptors 0, 1 and 2 as an interpreter does at its start.
+
+    Call it once, while pipes stand there: the children that are forked later put their own there, and opening anew would cost each of them
+    as much as a third of its fork.
+    """
     stdin = _text_stream(STDIN, "r", "<stdin>")
     stdout = _text_stream(STDOUT, "w", "<stdout>")
     stderr = _text_stream(STDERR, "w", "<stderr>", errors="backslashreplace", line_buffering=True)
@@ -76,6 +77,8 @@ def compiled(source: str, reports: Reports, *, body_allowed: bool = False) -> ty
 
 
 def _compiled_as_body(source: str) -> types.CodeType | None:
+    import ast
+
     try:
         wrapped = ast.parse("def code():\n    pass\ncode()")
         function = wrapped.body[0]
@@ -106,8 +109,11 @@ def exit_code(run: Callable[[], object], reports: Reports) -> int:
 def report_exception(error: BaseException, reports: Reports) -> None:
     """Reports what ended the program, and prints its traceback as Python does."""
     reports.send(event="raised", error=type(error).__name__[:80])
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
+        trace = trace.tb_next  # the program's own frames only
     try:
-        traceback.print_exception(error, limit=-8)
+        sys.__excepthook__(type(error), error, trace)
     except BaseException:  # noqa: BLE001 (a traceback that cannot be printed changes nothing)
         return
 
@@ -119,7 +125,8 @@ def finish(code: int, main: types.ModuleType | None, reports: Reports) -> None:
 
 
 def _wind_down(main: types.ModuleType | None) -> None:
-    threading._shutdown()  # type: ignore[attr-defined]
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()
     atexit._run_exitfuncs()
     _flush(sys.stdout, sys.stderr)
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
