@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import gzip
 import json
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -157,7 +158,9 @@ def _problem(split: str, where: str, row: Mapping[str, Any]) -> Problem:
     for columns, build in _FORMATS:
         if columns <= row.keys():
             try:
-                return build(split, where, row)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # Python's remarks on the style of a data set's code
+                    return build(split, where, row)
             except DataError:
                 raise
             except (KeyError, TypeError, ValueError, AttributeError, SyntaxError) as error:
@@ -167,11 +170,21 @@ def _problem(split: str, where: str, row: Mapping[str, Any]) -> Problem:
 
 
 def _humaneval(split: str, where: str, row: Mapping[str, Any]) -> Problem:
-    compile(row["prompt"] + row["test"], "test.py", "exec")
-    test = CheckTest(code=row["test"], setup=row["prompt"], entry_point=row["entry_point"])
+    compile(row["test"], "test.py", "exec")
+    test = CheckTest(code=row["test"], setup=_definitions(row["prompt"]), entry_point=row["entry_point"])
     name = str(row["task_id"])
     solutions = (row["prompt"] + row["canonical_solution"],) if row.get("canonical_solution") else ()
     return Problem(name, _number_alias(name), TestSuite(name, (test,)), row["prompt"], solutions, where)
+
+
+def _definitions(prompt: str) -> str:
+    """Returns a prompt as a module that can be loaded; its last function may lack a body that a completion would bring."""
+    try:
+        compile(prompt, "prompt.py", "exec")
+    except SyntaxError:
+        prompt += "\n    pass\n"
+        compile(prompt, "prompt.py", "exec")
+    return prompt
 
 
 def _mbpp(split: str, where: str, row: Mapping[str, Any]) -> Problem:

@@ -19,6 +19,10 @@ MOST_PACE = 20.0
 _MOST_WAITING = 1024  # results that nobody has taken yet, so that memory stays flat whoever is slow
 
 
+def _nothing() -> None:
+    pass
+
+
 class ProgramRunner:
     """Helpers that stay ready for several rounds of programs; use it as a context manager.
 
@@ -105,7 +109,7 @@ class ProgramRunner:
             self._ready.pop().close()
 
     def _results(
-        self, programs: Iterable[Program], tests: Mapping[str, TestSuite], *, on_close: Callable[[], None] = lambda: None
+        self, programs: Iterable[Program], tests: Mapping[str, TestSuite], *, on_close: Callable[[], None] = _nothing
     ) -> "Results":
         workers = [functools.partial(self._run_one, grader) for grader in self._graders]
         self._cancel.clear()
@@ -186,7 +190,7 @@ class Results(Iterator[ProgramResult]):
         workers: Sequence[Callable[[Program, TestSuite], ProgramResult]],
         cancel: threading.Event,
         *,
-        on_close: Callable[[], None] = lambda: None,
+        on_close: Callable[[], None] = _nothing,
     ) -> None:
         """Starts one thread a worker.
 
@@ -237,14 +241,16 @@ class Results(Iterator[ProgramResult]):
     def close(self) -> None:
         """Cancels what has not ended; safe to call from any thread, and again."""
         with self._change:
-            first, self._closed = not self._closed, True
-            if first and self._next < self._taken:
+            if not self._closed and self._next < self._taken:
                 self._cancel.set()
+            self._closed = True
             self._change.notify_all()
-        if first:
-            for thread in self._threads:
+        for thread in self._threads:
+            if thread is not threading.current_thread():  # the programs' own iterable may close
                 thread.join()
-            self._on_close()
+        with self._change:
+            on_close, self._on_close = self._on_close, _nothing
+        on_close()
 
     def _work(self, worker: Callable[[Program, TestSuite], ProgramResult]) -> None:
         try:

@@ -31,7 +31,7 @@ def equal_as_json(data: Any, expected: Any, *, tolerance: float = 0.0) -> bool:
             data[1:], expected, lambda mine, other: equal_as_json(mine, other, tolerance=tolerance)
         )
     if isinstance(expected, dict):
-        if not _has_tag(data, "d") or len(data) - 1 != len(expected):
+        if not _is_mapping(data, len(expected)):
             return False
         entries = {str(_decoded_leaf(key)): value for key, value in data[1:]}
         return entries.keys() == expected.keys() and all(
@@ -53,12 +53,17 @@ def _has_tag(data: Any, tag: str) -> bool:
     return isinstance(data, list) and bool(data) and data[0] == tag
 
 
+def _is_mapping(data: Any, size: int) -> bool:
+    pairs = len(data) - 1 if _has_tag(data, "d") else -1
+    return pairs == size and all(isinstance(entry, list) and len(entry) == 2 for entry in data[1:])
+
+
 def _equal_items(items: Sequence[Any], expected: Sequence[Any], equal: Any) -> bool:
     return len(items) == len(expected) and all(equal(mine, other) for mine, other in zip(items, expected, strict=True))
 
 
 def _equal_entries(data: Any, expected: Mapping[Any, Any], *, tolerance: float) -> bool:
-    if not _has_tag(data, "d") or len(data) - 1 != len(expected) or _larger([key for key, _ in data[1:]], [*expected]):
+    if not _is_mapping(data, len(expected)) or _larger([key for key, _ in data[1:]], [*expected]):
         return False
     entries = {_decoded(key): value for key, value in data[1:]}
     return entries.keys() == expected.keys() and all(
