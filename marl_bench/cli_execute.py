@@ -56,9 +56,7 @@ def execute(  # noqa: PLR0913 (one parameter an option)
     comparator: Annotated[
         str, typer.Option(metavar="NAME", help="tokens-v1, strict-v1 or apps-official-v1 (lenient).")
     ] = "tokens-v1",
-    all_tests: Annotated[
-        bool, typer.Option("--all-tests", help="Run every test, also after one that failed.")
-    ] = False,
+    all_tests: Annotated[bool, typer.Option("--all-tests", help="Run every test, also after one that failed.")] = False,
     packages: Annotated[
         bool, typer.Option(help="Let programs import the packages of this environment, such as NumPy.")
     ] = True,
@@ -96,7 +94,10 @@ def execute(  # noqa: PLR0913 (one parameter an option)
     out = out or samples.with_name(f"{samples.name.removesuffix('.gz')}.results.jsonl")
     finished = len(finished_samples(job, out))
     if len(counts) < len(problem_set.problems):
-        typer.echo(f"Note: {len(counts)} of the {len(problem_set.problems)} problems have samples; pass@k is of these alone.", err=True)
+        typer.echo(
+            f"Note: {len(counts)} of the {len(problem_set.problems)} problems have samples; pass@k is of these alone.",
+            err=True,
+        )
     with ProgramRunner(
         job.limits,
         workers=workers,
@@ -125,7 +126,9 @@ def execute(  # noqa: PLR0913 (one parameter an option)
         _show_difficulties(job, graded, ks)
     scores = pass_at_k(results, ks)
     for score in scores:
-        typer.echo(f"pass@{score.k} {score.interval.estimate:.3f} [{score.interval.low:.2f}, {score.interval.high:.2f}]")
+        typer.echo(
+            f"pass@{score.k} {score.interval.estimate:.3f} [{score.interval.low:.2f}, {score.interval.high:.2f}]"
+        )
     if not quiet:
         typer.echo(f"Results: {out}")
     _check_unscored(scores, len(results), max_unscored)
@@ -177,7 +180,9 @@ def _show_statuses(graded: list["GradedSample"]) -> None:
     typer.echo("Samples: " + ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts.get(status)))
     beside = sum(sample.in_process for sample in graded)
     if beside:
-        typer.echo(f"Of these, {beside} were judged in the program's own process, which a hostile program could have forged.")
+        typer.echo(
+            f"Of these, {beside} were judged in the program's own process, which a hostile program could have forged."
+        )
 
 
 def _show_problems(graded: list["GradedSample"]) -> None:

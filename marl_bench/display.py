@@ -165,7 +165,7 @@ def counted(noun: str, *, done: int, total: int, quiet: bool) -> Iterator[Callab
     Gives a function that takes how many are done now, and a few words about them.
     """
     if quiet:
-        yield lambda now, text: None
+        yield lambda _now, _text: None
     elif sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -184,7 +184,7 @@ def counted(noun: str, *, done: int, total: int, quiet: bool) -> Iterator[Callab
                 return
             last = time.monotonic()
             left = duration((last - began) * (total - now) / max(1, now - done))
-            print(f"{noun} {now}/{total}, {text}, {left} left", file=sys.stderr, flush=True)
+            print(f"{noun} {now}/{total}, {text}, {left} left", file=sys.stderr, flush=True)  # noqa: T201
 
         yield line
 

@@ -45,6 +45,8 @@ def test_help_and_lists_import_nothing_heavy(cli):
         ["rule", "--help"],
         ["bench", "--help"],
         ["diagnose", "--help"],
+        ["execute", "--help"],
+        ["doctor", "--help"],
     ):
         result = cli(*arguments, PYTHONPROFILEIMPORTTIME="1")
         assert result.returncode == 0

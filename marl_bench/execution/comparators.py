@@ -30,8 +30,7 @@ def equal_lines(printed: str, expected: str, tolerance: float) -> bool:
     """Compares line by line; white space at the end of a line and empty lines at the end do not count."""
     ours, theirs = _lines(printed), _lines(expected)
     return len(ours) == len(theirs) and all(
-        mine == other
-        or (tolerance > 0 and _indent(mine) == _indent(other) and equal_tokens(mine, other, tolerance))
+        mine == other or (tolerance > 0 and _indent(mine) == _indent(other) and equal_tokens(mine, other, tolerance))
         for mine, other in zip(ours, theirs, strict=True)
     )
 
@@ -45,13 +44,15 @@ def equal_tokens(printed: str, expected: str, tolerance: float) -> bool:
     )
 
 
-def equal_as_published_for_apps(printed: str, expected: str, tolerance: float) -> bool:
+def equal_as_published_for_apps(printed: str, expected: str, _tolerance: float) -> bool:
     """Compares as the published grader of APPS does for programs that read stdin; the tolerance is its own, 1e-5 or three decimals.
 
     Source: hendrycks/apps, eval/testing_util.py (`run_test`); steps that can only repeat an earlier one are left out.
     """
     ours = printed.splitlines()
-    if expected.strip() in ("\n".join(ours).strip(), "\n".join(line.strip() for line in ours).strip()) or ours == [expected]:
+    if expected.strip() in ("\n".join(ours).strip(), "\n".join(line.strip() for line in ours).strip()) or ours == [
+        expected
+    ]:
         return True
     theirs = [line.strip() for line in expected.split("\n") if line]
     if ours == theirs:
@@ -71,7 +72,8 @@ def _all_close(ours: Sequence[str], theirs: Sequence[str]) -> bool:
         return False
     # As numpy.allclose, whose tolerances these are.
     return all(
-        mine == other or (math.isfinite(other) and abs(mine - other) <= 1e-8 + 1e-5 * abs(other)) for mine, other in pairs
+        mine == other or (math.isfinite(other) and abs(mine - other) <= 1e-8 + 1e-5 * abs(other))
+        for mine, other in pairs
     )
 
 

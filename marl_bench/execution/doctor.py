@@ -38,10 +38,26 @@ class Diagnosis:
 
 _NAMESPACES = (
     ("user namespace", kernel.CLONE_NEWUSER, "programs keep the rights of the user who starts them"),
-    ("PID namespace", kernel.CLONE_NEWPID, "programs see other processes, and one that hides from its session may live on for a moment"),
-    ("mount namespace", kernel.CLONE_NEWNS, "programs read what their user can read, and their folder has no fixed size"),
-    ("network namespace", kernel.CLONE_NEWNET, "programs reach the network unless the filter of system calls forbids it"),
-    ("IPC namespace", kernel.CLONE_NEWIPC, "shared memory may outlive a program unless the filter of system calls forbids it"),
+    (
+        "PID namespace",
+        kernel.CLONE_NEWPID,
+        "programs see other processes, and one that hides from its session may live on for a moment",
+    ),
+    (
+        "mount namespace",
+        kernel.CLONE_NEWNS,
+        "programs read what their user can read, and their folder has no fixed size",
+    ),
+    (
+        "network namespace",
+        kernel.CLONE_NEWNET,
+        "programs reach the network unless the filter of system calls forbids it",
+    ),
+    (
+        "IPC namespace",
+        kernel.CLONE_NEWIPC,
+        "shared memory may outlive a program unless the filter of system calls forbids it",
+    ),
 )
 
 
@@ -54,10 +70,14 @@ def diagnose_host() -> Diagnosis:
     with ProgramRunner(workers=1) as runner:
         isolation, pace = runner.isolation, runner.pace
     inside = isolation.launcher != "process"
-    missing = kernel.missing_namespaces((name, flag) for name, flag, _ in _NAMESPACES) if sys.platform == "linux" else {}
+    missing = (
+        kernel.missing_namespaces((name, flag) for name, flag, _ in _NAMESPACES) if sys.platform == "linux" else {}
+    )
     features = []
     for name, _, lost in _NAMESPACES:
-        why = missing.get(name) or (sys.platform if sys.platform != "linux" else isolation.reasons.get("namespaces", ""))
+        why = missing.get(name) or (
+            sys.platform if sys.platform != "linux" else isolation.reasons.get("namespaces", "")
+        )
         features.append(Feature(name, inside, f"made by {isolation.launcher}" if inside else f"no: {why}", lost))
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     features += [
@@ -70,7 +90,9 @@ def diagnose_host() -> Diagnosis:
         Feature(
             "writes confined to one folder",
             isolation.writes_confined,
-            ("by mounts" if inside else "by mounts or Landlock") if isolation.writes_confined else "no: neither mounts nor Landlock",
+            ("by mounts" if inside else "by mounts or Landlock")
+            if isolation.writes_confined
+            else "no: neither mounts nor Landlock",
             "programs write wherever their user can",
         ),
         Feature(
@@ -89,5 +111,9 @@ def diagnose_host() -> Diagnosis:
         ),
     ]
     if not shutil.which("bwrap") and not inside:
-        features.append(Feature("bubblewrap", False, "not installed", "hosts that keep namespaces from programs may allow them to it"))
+        features.append(
+            Feature(
+                "bubblewrap", False, "not installed", "hosts that keep namespaces from programs may allow them to it"
+            )
+        )
     return Diagnosis(isolation, pace, tuple(features))

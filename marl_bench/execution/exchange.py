@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import secrets
@@ -15,6 +16,9 @@ from marl_bench.execution.programs import Limits
 
 GRACE_SECONDS = 5.0
 """How long a helper may take to end a program before it is ended itself."""
+
+CANCEL_SECONDS = 0.25
+"""How soon a cancelled program is noticed."""
 
 _CHUNK = 1 << 16
 _STDERR_KEPT = 4096
@@ -99,9 +103,7 @@ class Running:
         self.cause = ""
         self.ending: dict[str, Any] | None = None
 
-    def start(
-        self, request: dict[str, Any], *, given: bytes = b"", joined: tuple[int, ...] = ()
-    ) -> None:
+    def start(self, request: dict[str, Any], *, given: bytes = b"", joined: tuple[int, ...] = ()) -> None:
         """Starts it.
 
         Args:
@@ -194,58 +196,63 @@ def run_to_end(runs: Sequence[Running], *, wall_seconds: float, cancelled: Calla
     Raises:
         HelperDied: A helper ended, or did not end its program in time.
     """
-    handlers: dict[int, Callable[[], None]] = {}
-    poll = select.poll()
+    loop = _Loop(runs)
+    deadline, ending = time.monotonic() + wall_seconds, False
+    while any(run.ending is None for run in runs):
+        left = deadline - time.monotonic()
+        if ending and left <= 0:
+            raise HelperDied
+        if not ending and (left <= 0 or cancelled()):
+            ending, deadline = True, time.monotonic() + GRACE_SECONDS
+            for run in runs:
+                run.end("timeout")
+        loop.turn(min(max(left, 0.0), CANCEL_SECONDS))
+    return [run.ended() for run in runs]
 
-    def watch(file: int, events: int, handle: Callable[[], None]) -> None:
-        handlers[file] = handle
-        poll.register(file, events)
 
-    def forget(file: int) -> None:
-        del handlers[file]
-        poll.unregister(file)
+class _Loop:
+    """Waits for the files of some programs and handles those that are ready."""
 
-    def read(run: Running, output: _Output) -> None:
+    def __init__(self, runs: Sequence[Running]) -> None:
+        self._runs = runs
+        self._poll = select.poll()
+        self._handlers: dict[int, Callable[[], object]] = {}
+        for run in runs:
+            self._watch(run.helper.connection.fileno(), select.POLLIN, functools.partial(self._take_ending, run))
+            for output in run.outputs:
+                self._watch(output.read_end, select.POLLIN, functools.partial(self._read, run, output))
+            if run.input_end is not None:
+                self._watch(run.input_end, select.POLLOUT, functools.partial(self._feed, run, run.input_end))
+
+    def turn(self, seconds: float) -> None:
+        """Waits at most so long, and handles what is ready."""
+        for file, _ in self._poll.poll(seconds * 1000):
+            if file in self._handlers:
+                self._handlers[file]()
+
+    def _watch(self, file: int, events: int, handle: Callable[[], object]) -> None:
+        self._handlers[file] = handle
+        self._poll.register(file, events)
+
+    def _forget(self, file: int) -> None:
+        del self._handlers[file]
+        self._poll.unregister(file)
+
+    def _read(self, run: Running, output: _Output) -> None:
         if not output.take():
             run.end("output_limit")
             output.open = False
         if not output.open:
-            forget(output.read_end)
+            self._forget(output.read_end)
 
-    def feed(run: Running, file: int) -> None:
+    def _feed(self, run: Running, file: int) -> None:
         run.feed()
         if run.input_end is None:
-            forget(file)
+            self._forget(file)
 
-    def take_ending(run: Running) -> None:
+    def _take_ending(self, run: Running) -> None:
         run.ending = run.helper.ending()
-        forget(run.helper.connection.fileno())
-        if run is runs[0]:
-            for other in runs:
+        self._forget(run.helper.connection.fileno())
+        if run is self._runs[0]:
+            for other in self._runs:
                 other.end("asked")
-
-    for run in runs:
-        watch(run.helper.connection.fileno(), select.POLLIN, lambda run=run: take_ending(run))
-        for output in run.outputs:
-            watch(output.read_end, select.POLLIN, lambda run=run, output=output: read(run, output))
-        if run.input_end is not None:
-            watch(run.input_end, select.POLLOUT, lambda run=run, file=run.input_end: feed(run, file))
-    deadline, overdue = time.monotonic() + wall_seconds, False
-    while any(run.ending is None for run in runs):
-        left = deadline - time.monotonic()
-        if left <= 0 or cancelled():
-            if overdue:
-                raise HelperDied
-            overdue, deadline = True, time.monotonic() + GRACE_SECONDS
-            for run in runs:
-                run.end("timeout")
-            cancelled = _never
-            continue
-        for file, _ in poll.poll(min(left, 0.25) * 1000):
-            if file in handlers:
-                handlers[file]()
-    return [run.ended() for run in runs]
-
-
-def _never() -> bool:
-    return False

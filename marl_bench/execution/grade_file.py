@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from marl_bench.errors import RunFolderError
+from marl_bench.errors import Interrupted, RunFolderError
 from marl_bench.execution.problems import ProblemSet
 from marl_bench.execution.programs import Limits, Program, ProgramResult, Status, TestResult
 from marl_bench.execution.runner import ProgramRunner
@@ -140,6 +140,7 @@ def grade_file(
 
     Raises:
         RunFolderError: The file belongs to another job, cannot be written, or another process writes it.
+        Interrupted: Ctrl-C; what is graded is kept.
     """
     lock = out.with_name(f".{out.name}.lock")
     try:
@@ -147,7 +148,11 @@ def grade_file(
         with FileLock(lock, timeout=0):
             graded = _grade(job, runner, out, listener)
     except Timeout as error:
-        raise RunFolderError(f"results '{out}': another process is writing them; wait for it, or give another --out.") from error
+        raise RunFolderError(
+            f"results '{out}': another process is writing them; wait for it, or give another --out."
+        ) from error
+    except KeyboardInterrupt as error:
+        raise Interrupted("execute: stopped; the same command again goes on from what is graded.") from error
     except OSError as error:
         raise RunFolderError(f"results '{out}': cannot be written ({error.strerror}); give another --out.") from error
     lock.unlink(missing_ok=True)

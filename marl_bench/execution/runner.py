@@ -133,7 +133,11 @@ class ProgramRunner:
         for test in suite.tests:
             results.append(self._run_test(grader, program, suite, test))
             failed = results[-1].status != "passed"
-            if results[-1].status == "compile_error" or (failed and self._stop_at_first_failure) or self._cancel.is_set():
+            if (
+                results[-1].status == "compile_error"
+                or (failed and self._stop_at_first_failure)
+                or self._cancel.is_set()
+            ):
                 break
         if results[-1].status == "compile_error":
             results += [results[-1]] * (len(suite.tests) - len(results))  # it would not compile for the others either
@@ -177,7 +181,9 @@ def _start_best(choices: Sequence[Launcher], limits: Limits, *, packages: bool) 
             reasons=reasons,
         )
         return helper, isolation
-    raise IsolationError("programs cannot be run here: " + "; ".join(f"{name}: {why}" for name, why in reasons.items()) + ".")
+    raise IsolationError(
+        "programs cannot be run here: " + "; ".join(f"{name}: {why}" for name, why in reasons.items()) + "."
+    )
 
 
 class Results(Iterator[ProgramResult]):

@@ -25,7 +25,9 @@ def read_samples(path: Path, problems: ProblemSet) -> list[Program]:
         UnknownNameError: No such problem.
     """
     if not path.is_file():
-        raise DataError(f"samples '{path}': is no file; give JSON lines with task_id and completion, or problem_id and program.")
+        raise DataError(
+            f"samples '{path}': is no file; give JSON lines with task_id and completion, or problem_id and program."
+        )
     programs: list[Program] = []
     places: dict[tuple[str, int], str] = {}
     counts: Counter[str] = Counter()

@@ -9,19 +9,79 @@ _NAMESPACES = 0x7E020000  # every CLONE_NEW* flag that clone takes
 
 _FORBIDDEN = (
     # other processes' memory, and tracing
-    "ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_getfd perf_event_open userfaultfd "
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "process_madvise",
+    "kcmp",
+    "pidfd_getfd",
+    "perf_event_open",
+    "userfaultfd",
     # mounts, roots, namespaces
-    "mount umount2 umount pivot_root chroot setns unshare fsopen fsconfig fsmount fspick open_tree move_mount mount_setattr "
+    "mount",
+    "umount2",
+    "umount",
+    "pivot_root",
+    "chroot",
+    "setns",
+    "unshare",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "open_tree",
+    "move_mount",
+    "mount_setattr",
     # the kernel itself
-    "bpf init_module finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff acct syslog quotactl "
-    "iopl ioperm modify_ldt lookup_dcookie nfsservctl settimeofday clock_settime clock_adjtime adjtimex sethostname setdomainname "
+    "bpf",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "kexec_load",
+    "kexec_file_load",
+    "reboot",
+    "swapon",
+    "swapoff",
+    "acct",
+    "syslog",
+    "quotactl",
+    "iopl",
+    "ioperm",
+    "modify_ldt",
+    "lookup_dcookie",
+    "nfsservctl",
+    "settimeofday",
+    "clock_settime",
+    "clock_adjtime",
+    "adjtimex",
+    "sethostname",
+    "setdomainname",
     # keys, handles, watches beyond the folder
-    "add_key request_key keyctl open_by_handle_at name_to_handle_at fanotify_init "
+    "add_key",
+    "request_key",
+    "keyctl",
+    "open_by_handle_at",
+    "name_to_handle_at",
+    "fanotify_init",
     # memory and queues that no limit counts, or that outlive their program
-    "memfd_create memfd_secret shmget shmat shmctl msgget msgsnd semget semctl mq_open mq_unlink "
+    "memfd_create",
+    "memfd_secret",
+    "shmget",
+    "shmat",
+    "shmctl",
+    "msgget",
+    "msgsnd",
+    "semget",
+    "semctl",
+    "mq_open",
+    "mq_unlink",
     # interfaces that go round a filter
-    "io_uring_setup io_uring_enter io_uring_register io_setup personality"
-).split()
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "io_setup",
+    "personality",
+)
 _SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
 
 

@@ -20,7 +20,9 @@ def equal_to(data: Any, expected: Any, *, tolerance: float = 0.0) -> bool:
     if isinstance(expected, dict):
         return _equal_entries(data, expected, tolerance=tolerance)
     if isinstance(expected, (set, frozenset)):
-        return (_has_tag(data, "s") or _has_tag(data, "z")) and not _larger(data, expected) and _decoded(data) == expected
+        return (
+            (_has_tag(data, "s") or _has_tag(data, "z")) and not _larger(data, expected) and _decoded(data) == expected
+        )
     return _equal_leaves(_decoded_leaf(data), expected, tolerance)
 
 

@@ -10,7 +10,7 @@ TWICE = {
     "function": "def twice(xs):\n    return [2 * x for x in xs]",
     "lambda": "twice = lambda xs: [2 * x for x in xs]",
     "method of Solution": "class Solution:\n    def twice(self, xs):\n        return [2 * x for x in xs]",
-    "typed method with promised imports": "class Solution:\n    def twice(self, xs: List[int]) -> List[int]:\n        return [2 * x for x in xs]",
+    "typed method with imports": "class Solution:\n    def twice(self, xs: List[int]) -> List[int]:\n        return [2 * x for x in xs]",
     "tuple for a list": "def twice(xs):\n    return tuple(2 * x for x in xs)",
     "helper and global": "FACTOR = 2\ndef one(x):\n    return FACTOR * x\ndef twice(xs):\n    return list(map(one, xs))",
     "prints as well": "def twice(xs):\n    print('debug', xs)\n    return [2 * x for x in xs]",
@@ -26,7 +26,9 @@ TWICE = {
 def test_styles_of_functions(style, run_test):
     test = CallTest("twice", [[1, 2, 3]], [2, 4, 6])
     assert run_test(TWICE[style], test, before=APPS_IMPORTS).status == "passed"
-    assert run_test(TWICE[style], CallTest("twice", [[1, 2, 3]], [2, 4, 7]), before=APPS_IMPORTS).status == "wrong_answer"
+    assert (
+        run_test(TWICE[style], CallTest("twice", [[1, 2, 3]], [2, 4, 7]), before=APPS_IMPORTS).status == "wrong_answer"
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,10 @@ def test_styles_of_functions(style, run_test):
         ("def twice(x):\n    print('x' * 10**8)", "output_limit"),
         ("def twice(x):\n    return 'x' * (1 << 22)", "output_limit"),
         ("def twice(x):\n    return input()", "runtime_error"),
-        ("class Solution:\n    def __init__(self):\n        1 / 0\n    def twice(self, x):\n        return 2", "runtime_error"),
+        (
+            "class Solution:\n    def __init__(self):\n        1 / 0\n    def twice(self, x):\n        return 2",
+            "runtime_error",
+        ),
     ],
 )
 def test_statuses_of_calls(source, status, run_test):
@@ -61,8 +66,16 @@ def test_a_promised_import_is_no_solution(run_test):
     """`gcd` is among the imports that a problem promises; a program that does not define it has not solved `gcd`."""
     test = CallTest("gcd", [12, 18], 6)
     assert run_test("x = 1", test, before=APPS_IMPORTS).status == "runtime_error"
-    assert run_test("class Solution:\n    def gcd(self, a, b):\n        return 0", test, before=APPS_IMPORTS).status == "wrong_answer"
-    assert run_test("class Solution:\n    def gcd(self, a, b):\n        return gcd(a, b)", test, before=APPS_IMPORTS).status == "passed"
+    assert (
+        run_test("class Solution:\n    def gcd(self, a, b):\n        return 0", test, before=APPS_IMPORTS).status
+        == "wrong_answer"
+    )
+    assert (
+        run_test(
+            "class Solution:\n    def gcd(self, a, b):\n        return gcd(a, b)", test, before=APPS_IMPORTS
+        ).status
+        == "passed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +136,10 @@ LOOP = "def check(candidate):\n    for n in range(5):\n        assert candidate(
         ("def square(n):\n    return [0] * 10**7", "output_limit memory timeout wrong_answer"),
         ("def square(n:\n    return n", "compile_error"),
         ("def other(n):\n    return n", "runtime_error"),
-        ("state = []\ndef square(n):\n    state.append(n)\n    return n * n if state == list(range(n + 1)) else -1", "passed"),
+        (
+            "state = []\ndef square(n):\n    state.append(n)\n    return n * n if state == list(range(n + 1)) else -1",
+            "passed",
+        ),
     ],
 )
 def test_checks_that_run_beside_the_candidate(source, status, run_test):
@@ -133,7 +149,9 @@ def test_checks_that_run_beside_the_candidate(source, status, run_test):
 
 def test_checks_use_what_the_prompt_defines(run_test):
     """HumanEval/32 and others define a function in the prompt that the check calls; the program's own version of it must not be used."""
-    prompt = "def poly(xs, x):\n    return sum(c * x**i for i, c in enumerate(xs))\ndef find_zero(xs):\n    '''A zero.'''\n"
+    prompt = (
+        "def poly(xs, x):\n    return sum(c * x**i for i, c in enumerate(xs))\ndef find_zero(xs):\n    '''A zero.'''\n"
+    )
     check = "def check(candidate):\n    assert abs(poly([1, 2], candidate([1, 2]))) < 1e-6\n"
     test = CheckTest(check, prompt, "find_zero")
     assert run_test(prompt + "    return -xs[0] / xs[1]", test).status == "passed"
@@ -149,7 +167,10 @@ def test_exceptions_of_the_candidate_reach_the_check(run_test):
 
 
 def test_a_check_that_cannot_be_loaded_is_the_graders_fault(run_test):
-    result = run_test("def f():\n    return 1", CheckTest("import no_such_module\ndef check(c):\n    for _ in [1]:\n        assert c()", "", "f"))
+    result = run_test(
+        "def f():\n    return 1",
+        CheckTest("import no_such_module\ndef check(c):\n    for _ in [1]:\n        assert c()", "", "f"),
+    )
     assert result.status == "grader_error"
     assert "no_such_module" in result.message
 
@@ -161,7 +182,16 @@ def test_plain_checks_are_read():
 
 @pytest.mark.parametrize(
     "body",
-    ["assert f(1) > 2", "assert not f(1)", "assert f(x) == 1", "assert f(1) == g(1)", "x = f(1)", "assert abs(f(1) - 2) < 1", "assert f(**{}) == 1", "pass"],
+    [
+        "assert f(1) > 2",
+        "assert not f(1)",
+        "assert f(x) == 1",
+        "assert f(1) == g(1)",
+        "x = f(1)",
+        "assert abs(f(1) - 2) < 1",
+        "assert f(**{}) == 1",
+        "pass",
+    ],
 )
 def test_other_checks_are_left_to_a_process(body):
     assert plain_calls(f"def check(f):\n    {body}\n") is None
@@ -172,5 +202,13 @@ def test_plain_checks_call_in_order_in_one_process(run_test):
     counter = "n = 0\ndef count():\n    global n\n    n += 1\n    return n"
     assert run_test(counter, test).status == "passed"
     assert run_test("def count():\n    return 1", test).status == "wrong_answer"
-    assert run_test("n = 0\ndef count():\n    global n\n    n += 1\n    return n if n < 2 else 1 / 0", test).status == "runtime_error"
-    assert run_test("import os\nn = 0\ndef count():\n    global n\n    n += 1\n    return n if n < 2 else os._exit(0)", test).status == "runtime_error"
+    assert (
+        run_test("n = 0\ndef count():\n    global n\n    n += 1\n    return n if n < 2 else 1 / 0", test).status
+        == "runtime_error"
+    )
+    assert (
+        run_test(
+            "import os\nn = 0\ndef count():\n    global n\n    n += 1\n    return n if n < 2 else os._exit(0)", test
+        ).status
+        == "runtime_error"
+    )

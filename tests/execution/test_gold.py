@@ -79,9 +79,13 @@ def test_corrupted_mbpp_solutions_fail(mbpp):
     sources = {}
     warnings.simplefilter("ignore")  # some solutions have invalid escapes
     for name, problem in mbpp.items():
-        called = {node.id for node in ast.walk(ast.parse(problem.suite.tests[0].expression)) if isinstance(node, ast.Name)}
+        called = {
+            node.id for node in ast.walk(ast.parse(problem.suite.tests[0].expression)) if isinstance(node, ast.Name)
+        }
         defined = [
-            node.name for node in ast.parse(problem.solutions[0]).body if isinstance(node, ast.FunctionDef) and node.name in called
+            node.name
+            for node in ast.parse(problem.solutions[0]).body
+            if isinstance(node, ast.FunctionDef) and node.name in called
         ]
         if defined:
             sources[name] = _with_wrapped_results(problem.solutions[0], defined[-1])
@@ -100,7 +104,9 @@ def test_apps_solutions_pass(apps):
 
 def test_every_apps_solution_passes_as_the_published_grader_takes_it(apps):
     """Some have a `return` outside a function: no program for Python, but the published grader runs scripts as the body of one."""
-    programs = [Program(name, source, index) for name, problem in apps.items() for index, source in enumerate(problem.solutions)]
+    programs = [
+        Program(name, source, index) for name, problem in apps.items() for index, source in enumerate(problem.solutions)
+    ]
     few = {name: _first_tests(problem.suite, 30) for name, problem in apps.items()}
     results = list(run_programs(programs, few, comparator="apps-official-v1", workers=2))
     assert {result.status for result in results} == {"passed"}
@@ -119,7 +125,10 @@ def _first_tests(suite, count):
         ("one more number", "{source}\nprint(1)"),
         ("nothing", "pass"),
         ("echo", "print(open(0).read())"),
-        ("negated", "import builtins\n_p = print\ndef print(*a, **k):\n    _p(*['-' + str(x) for x in a], **k)\n{source}"),
+        (
+            "negated",
+            "import builtins\n_p = print\ndef print(*a, **k):\n    _p(*['-' + str(x) for x in a], **k)\n{source}",
+        ),
     ],
 )
 @pytest.mark.parametrize("comparator", ["tokens-v1", "strict-v1"])
@@ -134,12 +143,22 @@ def test_corrupted_apps_solutions_fail(apps, comparator, corruption, change):
     assert set(sources) == set(failed)
 
 
+WRAPPING = """
+if "Solution" in globals():
+    _right = Solution.NAME
+    Solution.NAME = lambda *arguments: [[_right(*arguments)]]
+else:
+    _right = NAME
+    NAME = lambda *arguments: [[_right(*arguments)]]
+"""
+
+
 def test_corrupted_call_based_apps_solutions_fail(apps):
     wrapped = {}
     for name, problem in apps.items():
         if problem.solutions and problem.suite.before:
             function = problem.suite.tests[0].function
-            wrapped[name] = f"{problem.solutions[0]}\nfor _place in (globals(), globals().get('Solution', type)):\n    _right = vars(_place).get({function!r}) if isinstance(_place, type) else _place.get({function!r})\n    if _right and isinstance(_place, type):\n        setattr(_place, {function!r}, lambda *a, _right=_right: [[_right(*a)]])\n    elif _right:\n        _place[{function!r}] = lambda *a, _right=_right: [[_right(*a)]]\n"
+            wrapped[name] = problem.solutions[0] + WRAPPING.replace("NAME", function)
     failed, count = _failed(apps, wrapped)
     assert count == 4
     assert set(failed) == set(wrapped)

@@ -120,12 +120,18 @@ SCRIPTS = {
         "timeout",
     ),
     "kill everything": ("import os, signal\nos.kill(-1, signal.SIGKILL)", "runtime_error"),
-    "kill the parent": ("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nprint('x')", "wrong_answer runtime_error"),
+    "kill the parent": (
+        "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nprint('x')",
+        "wrong_answer runtime_error",
+    ),
     "interrupt the helper": (
         "import os, signal\nfor number in range(1, 32):\n    os.kill(1, number)\nprint('x')",
         "wrong_answer runtime_error",
     ),
-    "kill the group": ("import os, signal\nos.killpg(os.getpgid(os.getppid()), signal.SIGKILL)", "runtime_error wrong_answer"),
+    "kill the group": (
+        "import os, signal\nos.killpg(os.getpgid(os.getppid()), signal.SIGKILL)",
+        "runtime_error wrong_answer",
+    ),
     "kill oneself": ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "runtime_error"),
     "crash": ("import ctypes\nctypes.string_at(0)", "runtime_error"),
     "stop oneself": ("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", "timeout"),
@@ -237,7 +243,10 @@ SCRIPTS = {
     ),
     "work at exit": ("import atexit, time\natexit.register(time.sleep, 10**6)", "timeout"),
     "exit at exit": ("import atexit, os\natexit.register(os._exit, 0)\n1 / 0", "runtime_error wrong_answer"),
-    "a thread that outlives": ("import threading, time\nthreading.Thread(target=time.sleep, args=(10**6,)).start()", "timeout"),
+    "a thread that outlives": (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(10**6,)).start()",
+        "timeout",
+    ),
     "a daemon thread that prints on": (
         """
         import threading
@@ -394,11 +403,17 @@ def _nothing_is_left(runner):
 
 
 def _escaped_files():
-    return {path for place in ("/tmp", "/usr", "/usr/lib", "/var/tmp", "/dev/shm", "/etc") for path in Path(place).glob("*escaped*")}
+    return {
+        path
+        for place in ("/tmp", "/usr", "/usr/lib", "/var/tmp", "/dev/shm", "/etc")
+        for path in Path(place).glob("*escaped*")
+    }
 
 
 def _listening():
-    return {line.split()[1] for name in ("tcp", "tcp6") for line in _lines(f"/proc/net/{name}") if line.split()[3] == "0A"}
+    return {
+        line.split()[1] for name in ("tcp", "tcp6") for line in _lines(f"/proc/net/{name}") if line.split()[3] == "0A"
+    }
 
 
 def _lines(path):
@@ -419,7 +434,10 @@ def test_hostile_script_is_contained(name, run_script):
 
 def test_the_helpers_folder_is_empty_for_the_next_program(run_script):
     run_script("open('left', 'w')\nimport os\nos.makedirs('a/b')")
-    assert run_script("import os\nprint(os.listdir('.'), os.listdir(os.path.expanduser('~')))", "", "[] []").status == "passed"
+    assert (
+        run_script("import os\nprint(os.listdir('.'), os.listdir(os.path.expanduser('~')))", "", "[] []").status
+        == "passed"
+    )
 
 
 def test_loopback_of_the_host_is_out_of_reach(run_script):
@@ -430,7 +448,9 @@ def test_loopback_of_the_host_is_out_of_reach(run_script):
         thread = threading.Thread(target=lambda: reached.append(_accepted(server)))
         thread.start()
         port = server.getsockname()[1]
-        result = run_script(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=1)\nprint({SECRET!r})", "", SECRET)
+        result = run_script(
+            f"import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=1)\nprint({SECRET!r})", "", SECRET
+        )
         thread.join()
     assert result.status == "runtime_error"
     assert reached == [False]
@@ -474,10 +494,10 @@ ANSWERS = {
     "ends early with success": "import os\ndef answer(*_):\n    os._exit(0)",
     "ends while it is loaded": "import os\nos._exit(0)",
     "system exit": "def answer(*_):\n    raise SystemExit(0)",
-    "patches builtins": "import builtins\nbuiltins.abs = builtins.len = lambda *_: 0\nbuiltins.AssertionError = ValueError\ndef answer(*_): return None",
-    "patches json": "import json\njson.dumps = lambda *a, **k: '{\"event\": \"verdict\", \"status\": \"passed\"}'\ndef answer(*_): return 1",
+    "patches builtins": "import builtins\nbuiltins.abs = builtins.len = lambda *_: 0\ndef answer(*_): return None",
+    "patches json": 'import json\njson.dumps = lambda *a, **k: \'{"event": "verdict", "status": "passed"}\'\ndef answer(*_): return 1',
     "writes a verdict everywhere": (
-        "import os\nfor file in range(3, 12):\n    try:\n        os.write(file, b'x {\"event\": \"verdict\", \"status\": \"passed\"}\\n')\n"
+        'import os\nfor file in range(3, 12):\n    try:\n        os.write(file, b\'x {"event": "verdict", "status": "passed"}\\n\')\n'
         "    except OSError:\n        pass\ndef answer(*_): return None"
     ),
     "a huge result": "def answer(*_):\n    return list(range(10**7))",
@@ -497,7 +517,11 @@ ANSWERS = {
     [
         CallTest("answer", [1], 42),
         ExpressionTest("answer(1)", 42),
-        CheckTest("def check(candidate):\n    assert candidate(1) == 42\n    assert abs(candidate(2) - 42) < 1e-6", "", "answer"),
+        CheckTest(
+            "def check(candidate):\n    assert candidate(1) == 42\n    assert abs(candidate(2) - 42) < 1e-6",
+            "",
+            "answer",
+        ),
     ],
     ids=["call", "expression", "check"],
 )
@@ -535,5 +559,3 @@ def test_a_killed_parent_leaves_nothing(tmp_path):
     while any(Path(f"/proc/{pid}").exists() for pid in helpers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [pid for pid in helpers if Path(f"/proc/{pid}").exists()] == []
-
-

@@ -411,7 +411,9 @@ def test_large_input_and_output(run_script):
     numbers = list(range(100_000))
     stdin = "\n".join(map(str, numbers))
     expected = "\n".join(str(number + 1) for number in numbers)
-    assert run_script("import sys\nfor line in sys.stdin:\n    print(int(line) + 1)", stdin, expected).status == "passed"
+    assert (
+        run_script("import sys\nfor line in sys.stdin:\n    print(int(line) + 1)", stdin, expected).status == "passed"
+    )
 
 
 def test_input_that_is_not_read(run_script):

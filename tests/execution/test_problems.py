@@ -10,10 +10,37 @@ from marl_bench.execution.problems import load_problems
 from marl_bench.execution.programs import CallTest, CheckTest, ExpressionTest, Program, StdioTest
 from marl_bench.execution.samples import read_samples
 
-OWN = {"problem_id": "sum", "tests": [{"stdin": "1 2\n", "expected": "3\n"}], "difficulty": "easy", "tolerance": 1e-6, "solutions": ["x"]}
-HUMANEVAL = {"task_id": "HumanEval/0", "prompt": "def f(x):\n", "canonical_solution": "    return x\n", "test": "def check(c):\n    assert c(1) == 1\n", "entry_point": "f"}
-MBPP = {"task_id": 11, "text": "t", "code": "def f(x): return x", "test_list": ["assert f(1) == 1"], "test_setup_code": "y = 1", "challenge_test_list": []}
-APPS = {"problem_id": 7, "question": "q", "solutions": '["print(1)"]', "input_output": '{"inputs": [["1", "2"]], "outputs": ["1\\n"]}', "difficulty": "interview", "url": "", "starter_code": ""}
+OWN = {
+    "problem_id": "sum",
+    "tests": [{"stdin": "1 2\n", "expected": "3\n"}],
+    "difficulty": "easy",
+    "tolerance": 1e-6,
+    "solutions": ["x"],
+}
+HUMANEVAL = {
+    "task_id": "HumanEval/0",
+    "prompt": "def f(x):\n",
+    "canonical_solution": "    return x\n",
+    "test": "def check(c):\n    assert c(1) == 1\n",
+    "entry_point": "f",
+}
+MBPP = {
+    "task_id": 11,
+    "text": "t",
+    "code": "def f(x): return x",
+    "test_list": ["assert f(1) == 1"],
+    "test_setup_code": "y = 1",
+    "challenge_test_list": [],
+}
+APPS = {
+    "problem_id": 7,
+    "question": "q",
+    "solutions": '["print(1)"]',
+    "input_output": '{"inputs": [["1", "2"]], "outputs": ["1\\n"]}',
+    "difficulty": "interview",
+    "url": "",
+    "starter_code": "",
+}
 
 
 @pytest.fixture
@@ -86,7 +113,9 @@ def test_wrong_problem_files(rows, message, write):
 
 
 def test_missing_problem_set():
-    with pytest.raises(DataError, match="problems 'humanevil': is no file or folder, and none of humaneval, mbpp, apps"):
+    with pytest.raises(
+        DataError, match="problems 'humanevil': is no file or folder, and none of humaneval, mbpp, apps"
+    ):
         load_problems("humanevil")
 
 
@@ -124,11 +153,26 @@ def test_samples_in_humanevals_format_and_ours(write):
         ([{"program": "x"}], DataError, "line 1: has program; should have one of problem_id, task_id, prompt_id"),
         ([{"problem_id": "sum"}], DataError, "line 1: has problem_id; should have one text: program"),
         ([{"problem_id": "sum", "program": 1}], DataError, "line 1: has program; should have one text"),
-        ([{"problem_id": "sum", "program": "x", "completion": "y"}], DataError, "line 1: has program, completion; should have one"),
-        ([{"problem_id": "smu", "program": "x"}], UnknownNameError, "line 1: unknown problem 'smu'. Did you mean 'sum'?"),
-        ([{"problem_id": "sum", "program": "x", "sample_index": -1}], DataError, "line 1: sample_index is -1; should be a whole number from 0"),
         (
-            [{"problem_id": "sum", "program": "x", "sample_index": 0}, {"problem_id": "sum", "program": "y", "sample_index": 0}],
+            [{"problem_id": "sum", "program": "x", "completion": "y"}],
+            DataError,
+            "line 1: has program, completion; should have one",
+        ),
+        (
+            [{"problem_id": "smu", "program": "x"}],
+            UnknownNameError,
+            "line 1: unknown problem 'smu'. Did you mean 'sum'?",
+        ),
+        (
+            [{"problem_id": "sum", "program": "x", "sample_index": -1}],
+            DataError,
+            "line 1: sample_index is -1; should be a whole number from 0",
+        ),
+        (
+            [
+                {"problem_id": "sum", "program": "x", "sample_index": 0},
+                {"problem_id": "sum", "program": "y", "sample_index": 0},
+            ],
             DataError,
             "line 2: sample 0 of problem sum stands already at .*line 1; give each its own sample_index",
         ),
@@ -147,5 +191,5 @@ def test_missing_and_unreadable_samples(write, tmp_path):
         read_samples(tmp_path / "none.jsonl", problems)
     broken = tmp_path / "broken.jsonl.gz"
     broken.write_bytes(b"no gzip")
-    with pytest.raises(DataError, match="broken.jsonl.gz: cannot be read"):
+    with pytest.raises(DataError, match=r"broken\.jsonl\.gz: cannot be read"):
         read_samples(broken, problems)

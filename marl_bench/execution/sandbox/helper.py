@@ -1,7 +1,7 @@
 """The helper: a small clean process that forks one child a program, watches it, and leaves nothing of it behind.
 
-Started as `python -S -P -m marl_bench.execution.sandbox.helper SETTINGS`, with its connection to the parent as an inherited socket. It sees programs and never
-what they should print or return.
+Started as `python -S -P -m marl_bench.execution.sandbox.helper SETTINGS`, with its connection to the parent as an inherited socket. It sees
+programs and never what they should print or return.
 """
 
 import errno
@@ -143,7 +143,7 @@ class Helper:
         if self._filter:
             kernel.install_seccomp(self._filter)
         elif self._harmless_kill:
-            os.kill = os.killpg = _refuse  # type: ignore[assignment]
+            os.kill = os.killpg = _refuse
         sys.setrecursionlimit(sys.getrecursionlimit() + _FRAMES_BELOW_A_PROGRAM)
         gc.enable()
         return program.Reports(3, request["word"])

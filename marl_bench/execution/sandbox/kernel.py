@@ -62,7 +62,12 @@ def make_read_only(target: str) -> None:
     """Makes a mount and all below it read-only, without set-user-id; needs Linux 5.12."""
     attributes = _MountAttributes(MS_RDONLY | MS_NOSUID, 0, 0, 0)
     result = _libc.syscall(
-        _SYS_MOUNT_SETATTR, _AT_FDCWD, target.encode(), _AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes)
+        _SYS_MOUNT_SETATTR,
+        _AT_FDCWD,
+        target.encode(),
+        _AT_RECURSIVE,
+        ctypes.byref(attributes),
+        ctypes.sizeof(attributes),
     )
     _checked(f"mount_setattr {target}", result)
 

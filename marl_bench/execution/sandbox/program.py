@@ -47,7 +47,7 @@ def open_standard_streams() -> None:
 
 
 def _text_stream(file: int, mode: str, name: str, **options: Any) -> io.TextIOWrapper:
-    buffer: Any = open(file, mode + "b", closefd=False)
+    buffer: Any = open(file, mode + "b", closefd=False)  # noqa: SIM115 (it stays open as long as the process)
     buffer.raw.name = name
     stream = io.TextIOWrapper(buffer, encoding="utf-8", **options)
     stream.mode = mode  # type: ignore[misc]  # an interpreter sets it too, and programs that wrap the streams ask for it
