@@ -33,6 +33,8 @@ from marl_bench.execution.values import equal_as_json, equal_to
 
 _CAUSES: dict[str, Status] = {"timeout": "timeout", "output_limit": "output_limit", "memory": "memory"}
 _LENIENT = "apps-official-v1"
+MOST_MESSAGE = 200
+"""Characters of a result's message."""
 
 
 class Grader:
@@ -285,7 +287,7 @@ def _raised(report: dict[str, Any] | None) -> tuple[Status, str]:
 
 
 def _result(ended: Ended, status: Status, message: str = "", *, in_process: bool = False) -> TestResult:
-    return TestResult(status, ended.seconds, ended.cpu_seconds, message[:200], in_process)
+    return TestResult(status, ended.seconds, ended.cpu_seconds, message[:MOST_MESSAGE], in_process)
 
 
 def _last_line(data: bytes) -> str:

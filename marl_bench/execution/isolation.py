@@ -156,7 +156,6 @@ def _bubblewrap(paths: list[tuple[str, str]], folder_bytes: int) -> list[str]:
     options = [
         "--unshare-all",
         "--as-pid-1",
-        "--die-with-parent",
         "--uid",
         "1000",
         "--gid",

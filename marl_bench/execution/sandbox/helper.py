@@ -197,12 +197,25 @@ def _isolate(settings: dict[str, Any], connection: socket.socket) -> bool:
             kernel.unshare(kernel.CLONE_NEWNS)
             world.build(settings["paths"], settings["folder_bytes"])
         _become_user(settings["user"])
+        _go_on_in_child(connection)
         kernel.adopt_orphans()
     kernel.no_new_privileges()
     kernel.set_dumpable(False)  # programs run as the same user and must not trace or read the helper
-    if settings["isolation"] != "bubblewrap":
-        kernel.die_with_parent(signal.SIGKILL)
+    kernel.die_with_parent(signal.SIGKILL)
     return has_proc
+
+
+def _go_on_in_child(connection: socket.socket) -> None:
+    """Goes on in a child, while this process waits for its end.
+
+    It is the first process of a new PID namespace if one was asked for; and its parent is a process of one thread, as the kernel takes the
+    end of the thread that started a process for the end of its parent.
+    """
+    child = os.fork()
+    if child:
+        connection.close()
+        os.waitpid(child, 0)
+        os._exit(0)
 
 
 def _enter_namespaces(settings: dict[str, Any], connection: socket.socket) -> bool:
@@ -219,11 +232,7 @@ def _enter_namespaces(settings: dict[str, Any], connection: socket.socket) -> bo
     for name, text in (("setgroups", "deny"), ("uid_map", f"1000 {user} 1"), ("gid_map", f"1000 {group} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(text)
-    child = os.fork()
-    if child:
-        connection.close()
-        os.waitpid(child, 0)
-        os._exit(0)
+    _go_on_in_child(connection)
     if not as_root:
         world.build(paths, folder_bytes)
     socket.sethostname("sandbox")
