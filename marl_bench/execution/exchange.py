@@ -22,6 +22,7 @@ CANCEL_SECONDS = 0.25
 
 _CHUNK = 1 << 16
 _STDERR_KEPT = 4096
+_MOST_REPORTS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,8 +181,10 @@ class Running:
 
 
 def _reports(data: bytes, word: str) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for line in data.split(b"\n"):
+        if len(found) == _MOST_REPORTS:
+            break  # a program that writes more has long said what counts, which comes first
         if line.startswith(word.encode() + b" "):
             with contextlib.suppress(ValueError, RecursionError):  # not ours, whatever it begins with
                 report = json.loads(line[len(word) + 1 :])
