@@ -58,8 +58,8 @@ def execute(  # noqa: PLR0913 (one parameter an option)
     ] = "tokens-v1",
     all_tests: Annotated[bool, typer.Option("--all-tests", help="Run every test, also after one that failed.")] = False,
     packages: Annotated[
-        bool, typer.Option(help="Let programs import the packages of this environment, such as NumPy.")
-    ] = True,
+        str, typer.Option(metavar="NAMES", help="Installed packages that programs may import, with commas; or none.")
+    ] = "numpy",
     require_isolation: _Isolation = "process",
     max_unscored: Annotated[
         float, typer.Option(metavar="SHARE", min=0, max=1, help="Fail if more samples than this cannot be graded.")
@@ -79,6 +79,7 @@ def execute(  # noqa: PLR0913 (one parameter an option)
     from marl_bench.execution.scoring import check_sample_counts, pass_at_k
 
     ks = _ks(k)
+    allowed = () if packages == "none" else tuple(name.strip() for name in packages.split(","))
     problem_set = load_problems(problems, revision=revision)
     programs = read_samples(samples, problem_set)
     counts = Counter(program.problem_id for program in programs)
@@ -89,7 +90,7 @@ def execute(  # noqa: PLR0913 (one parameter an option)
         limits=Limits(timeout_seconds=timeout, memory_mib=memory),
         comparator=comparator,
         all_tests=all_tests,
-        packages=packages,
+        packages=allowed,
     )
     out = out or samples.with_name(f"{samples.name.removesuffix('.gz')}.results.jsonl")
     finished = len(finished_samples(job, out))
@@ -103,7 +104,7 @@ def execute(  # noqa: PLR0913 (one parameter an option)
         workers=workers,
         comparator=comparator,
         require_isolation=_level(require_isolation),
-        packages=packages,
+        packages=allowed,
         stop_at_first_failure=not all_tests,
     ) as runner:
         if not quiet:

@@ -46,7 +46,7 @@ _NAMESPACES = (
     (
         "mount namespace",
         kernel.CLONE_NEWNS,
-        "programs read what their user can read, and their folder has no fixed size",
+        "the folder of programs has no fixed size",
     ),
     (
         "network namespace",
@@ -85,15 +85,15 @@ def diagnose_host() -> Diagnosis:
             "filter of system calls",
             isolation.seccomp,
             "libseccomp" if isolation.seccomp else "no: install libseccomp (Debian: libseccomp2)",
-            "programs may trace processes of their user, open sockets, signal other processes where there is no PID namespace",
+            "programs may open sockets, trace and signal processes of their user, and change the limits of those that come later",
         ),
         Feature(
-            "writes confined to one folder",
-            isolation.writes_confined,
+            "files out of reach",
+            isolation.files_confined,
             ("by mounts" if inside else "by mounts or Landlock")
-            if isolation.writes_confined
+            if isolation.files_confined
             else "no: neither mounts nor Landlock",
-            "programs write wherever their user can",
+            "programs read and write whatever their user can, installed data sets with their solutions included",
         ),
         Feature(
             "no new privileges",

@@ -15,6 +15,7 @@ from marl_bench.errors import Interrupted, RunFolderError
 from marl_bench.execution.problems import ProblemSet
 from marl_bench.execution.programs import Limits, Program, ProgramResult, Status, TestResult
 from marl_bench.execution.runner import ProgramRunner
+from marl_bench.execution.view import package_versions
 from marl_bench.run_dir import append_jsonl, write_bytes_atomically
 
 SCHEMA_VERSION = 1
@@ -75,7 +76,7 @@ class Job:
         limits: Of each program in each test.
         comparator: For what they print.
         all_tests: False if a program that failed a test skips the rest.
-        packages: Whether programs may import installed packages.
+        packages: Installed packages that programs may import.
     """
 
     samples: Sequence[Program]
@@ -83,7 +84,7 @@ class Job:
     limits: Limits
     comparator: str
     all_tests: bool
-    packages: bool
+    packages: tuple[str, ...]
 
     def header(self) -> dict[str, Any]:
         """Returns what two runs must share to be one: digests of all that is graded, and every setting that may change a result."""
@@ -95,7 +96,7 @@ class Job:
             "limits": dataclasses.asdict(self.limits),
             "comparator": self.comparator,
             "all_tests": self.all_tests,
-            "packages": self.packages,
+            "packages": package_versions(self.packages),
             "python": platform.python_version(),
         }
 

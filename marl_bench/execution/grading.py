@@ -126,7 +126,7 @@ class Grader:
                 return self._failure(ended) or _result(ended, *_raised(answer))
             try:
                 right = is_right(answer["value"])
-            except (RecursionError, TypeError, ValueError):
+            except (ArithmeticError, RecursionError, TypeError, ValueError):
                 right = False  # no data that `encode` makes
             if not right:
                 return _result(ended, "wrong_answer", f"returned {_shown(answer['value'])}")
@@ -236,7 +236,7 @@ class Grader:
             status, error = _raised(last)
             return _result(ended, status, _last_line(ended.stderr) or error)
         if ended.exit_code < 0:
-            return _result(ended, "runtime_error", f"ended by {signal.Signals(-ended.exit_code).name}")
+            return _result(ended, "runtime_error", f"ended by {_signal_name(-ended.exit_code)}")
         return _result(ended, "runtime_error", f"exit status {ended.exit_code} {_last_line(ended.stderr)}".strip())
 
     def _as_returned(self, data: Any, expected: Any, suite: TestSuite) -> bool:
@@ -274,7 +274,7 @@ def _module(program: Program, suite: TestSuite) -> dict[str, Any]:
 
 def _out_of_time(ended: Ended, limits: Limits, pace: float) -> bool:
     """Returns True if it used more CPU than it may; the kernel ends it only at the next whole second."""
-    return ended.cpu_seconds > limits.timeout_seconds * pace
+    return ended.exit_code == -signal.SIGXCPU or ended.cpu_seconds > limits.timeout_seconds * pace
 
 
 def _raised(report: dict[str, Any] | None) -> tuple[Status, str]:
@@ -287,7 +287,20 @@ def _raised(report: dict[str, Any] | None) -> tuple[Status, str]:
 
 
 def _result(ended: Ended, status: Status, message: str = "", *, in_process: bool = False) -> TestResult:
-    return TestResult(status, ended.seconds, ended.cpu_seconds, message[:MOST_MESSAGE], in_process)
+    return TestResult(status, ended.seconds, ended.cpu_seconds, _one_line(message), in_process)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _one_line(text: str) -> str:
+    """Returns what a program wrote as one line of printable characters, so that it cannot pass for lines of ours."""
+    shown = text[: 2 * MOST_MESSAGE].encode("utf-8", "backslashreplace").decode()
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)[:MOST_MESSAGE]
 
 
 def _last_line(data: bytes) -> str:

@@ -8,8 +8,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from marl_bench.execution.isolation import Launcher, plan_launch
-from marl_bench.execution.programs import Limits
+from marl_bench.execution.isolation import Launcher
+from marl_bench.execution.launch import plan_launch
+from marl_bench.execution.programs import DEFAULT_PACKAGES, Limits
 from marl_bench.execution.sandbox import wire
 
 START_SECONDS = 30.0
@@ -22,19 +23,19 @@ class HelperDied(Exception):  # noqa: N818 (an event that the caller handles)
 class HelperProcess:
     """A helper under one kind of isolation."""
 
-    def __init__(self, launcher: Launcher, limits: Limits, *, packages: bool = True, filtered: bool = True) -> None:
+    def __init__(
+        self, launcher: Launcher, limits: Limits, *, packages: Sequence[str] = DEFAULT_PACKAGES, filtered: bool = True
+    ) -> None:
         """Starts it and waits until it is ready.
 
         Raises:
             OSError: The host does not allow this isolation; the text says what.
         """
+        launch = plan_launch(launcher, limits=limits, packages=packages, filtered=filtered)
         ours, theirs = socket.socketpair()
         with theirs:
-            launch = plan_launch(
-                launcher, connection=theirs.fileno(), limits=limits, packages=packages, filtered=filtered
-            )
             self._process = subprocess.Popen(
-                launch.command,
+                [*launch.command, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -46,6 +47,7 @@ class HelperProcess:
         self.connection, self.user, self._folder = ours, launch.user, launch.folder
         ours.settimeout(START_SECONDS)
         try:
+            wire.send(ours, launch.settings)
             received = wire.receive(ours)
         except OSError:
             received = None
@@ -55,7 +57,7 @@ class HelperProcess:
         ours.settimeout(None)
         self.proc: bool = received[0]["proc"]
         self.seccomp: bool = received[0]["seccomp"]
-        self.writes_confined: bool = received[0]["writes_confined"]
+        self.files_confined: bool = received[0]["files_confined"]
         self.loop_seconds: float = received[0]["loop_seconds"]
 
     def start(self, request: Mapping[str, Any], files: Sequence[int]) -> None:

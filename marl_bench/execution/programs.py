@@ -19,6 +19,10 @@ STATUSES: tuple[Status, ...] = (
 )
 
 
+DEFAULT_PACKAGES = ("numpy",)
+"""Packages that programs may import unless a caller says otherwise."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Program:
     """One program that answers one problem.

@@ -10,7 +10,7 @@ from marl_bench.errors import IsolationError, UnknownNameError
 from marl_bench.execution.grading import Grader
 from marl_bench.execution.helper_process import HelperDied, HelperProcess
 from marl_bench.execution.isolation import LEVELS, Isolation, Launcher, Level, launchers, level_of
-from marl_bench.execution.programs import Limits, Program, ProgramResult, Test, TestResult, TestSuite
+from marl_bench.execution.programs import DEFAULT_PACKAGES, Limits, Program, ProgramResult, Test, TestResult, TestSuite
 
 LOOP_SECONDS = 0.0025
 """CPU seconds of the helper's calibration loop on the reference host (a 2026 server core, Python 3.11); slower hosts get more time."""
@@ -38,7 +38,7 @@ class ProgramRunner:
         workers: int | None = None,
         comparator: str = "tokens-v1",
         require_isolation: Level = "process",
-        packages: bool = True,
+        packages: Sequence[str] = DEFAULT_PACKAGES,
         stop_at_first_failure: bool = False,
         launcher: Launcher | None = None,
     ) -> None:
@@ -49,12 +49,13 @@ class ProgramRunner:
             workers: Programs side by side; None takes the number of cores.
             comparator: For what programs print.
             require_isolation: The weakest level that will do.
-            packages: Whether programs may import the packages of this environment (NumPy and others).
+            packages: Installed distributions that programs may import.
             stop_at_first_failure: Whether a program that failed a test skips the rest.
             launcher: How helpers are isolated; None takes the best that works here.
 
         Raises:
             IsolationError: Less isolation than required, or programs cannot be run here at all.
+        ConfigError: A package is not installed.
             UnknownNameError: No such comparator or level.
         """
         if require_isolation not in LEVELS:
@@ -150,16 +151,18 @@ class ProgramRunner:
                 return grader.grade(program, suite, test)
             except HelperDied:
                 grader.close()
-            except (OSError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 (one program must not end the others; above a share, commands fail)
                 grader.close()
-                return TestResult("grader_error", message=str(error)[:200])
+                return TestResult("grader_error", message=f"{type(error).__name__}: {error}"[:200])
             except BaseException:
                 grader.close()
                 raise
         return TestResult("runtime_error", message="it brought down its helper, twice")
 
 
-def _start_best(choices: Sequence[Launcher], limits: Limits, *, packages: bool) -> tuple[HelperProcess, Isolation]:
+def _start_best(
+    choices: Sequence[Launcher], limits: Limits, *, packages: Sequence[str]
+) -> tuple[HelperProcess, Isolation]:
     """Starts a helper with the best isolation that the host allows.
 
     Raises:
@@ -177,7 +180,7 @@ def _start_best(choices: Sequence[Launcher], limits: Limits, *, packages: bool) 
             launcher=launcher,
             seccomp=helper.seccomp,
             proc=helper.proc,
-            writes_confined=helper.writes_confined,
+            files_confined=helper.files_confined,
             reasons=reasons,
         )
         return helper, isolation

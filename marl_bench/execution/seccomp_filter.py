@@ -13,6 +13,9 @@ _FORBIDDEN = (
     "process_vm_readv",
     "process_vm_writev",
     "process_madvise",
+    "process_mrelease",
+    "move_pages",
+    "migrate_pages",
     "kcmp",
     "pidfd_getfd",
     "perf_event_open",
@@ -82,7 +85,18 @@ _FORBIDDEN = (
     "io_setup",
     "personality",
 )
+# Calls that act on another process of the same user, which the helper is, unless the argument at this place is 0: oneself.
+_ON_ONESELF = {
+    "prlimit64": 0,
+    "sched_setaffinity": 0,
+    "sched_setscheduler": 0,
+    "sched_setparam": 0,
+    "sched_setattr": 0,
+    "setpriority": 1,
+    "ioprio_set": 1,
+}
 _SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
+_SIGNALLING_FILES = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX
 
 
 def filter_instructions(*, signals: bool) -> bytes | None:
@@ -99,12 +113,20 @@ def filter_instructions(*, signals: bool) -> bytes | None:
         return None
     refuse = pyseccomp.ERRNO(errno.EPERM)
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
-    for name in (*_FORBIDDEN, *(() if signals else _SIGNALS)):
+    wanted: list[tuple[str, list[object]]] = [(name, []) for name in _FORBIDDEN]
+    wanted += [(name, [pyseccomp.Arg(place, pyseccomp.NE, 0)]) for name, place in _ON_ONESELF.items()]
+    wanted += [("socket", [pyseccomp.Arg(0, pyseccomp.NE, socket.AF_UNIX)])]
+    if not signals:
+        wanted += [(name, []) for name in _SIGNALS]
+        # Files can be told to signal any process; the command is the lower half of its register.
+        wanted += [
+            ("fcntl", [pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, command)]) for command in _SIGNALLING_FILES
+        ]
+    for name, arguments in wanted:
         try:
-            rules.add_rule(refuse, name)
+            rules.add_rule(refuse, name, *arguments)
         except (ValueError, OSError):
             continue  # not a call of this architecture, or younger than this library
-    rules.add_rule(refuse, "socket", pyseccomp.Arg(0, pyseccomp.NE, socket.AF_UNIX))
     for bit in (1 << place for place in range(32) if _NAMESPACES >> place & 1):
         rules.add_rule(refuse, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, bit, bit))
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags cannot be read; the C library then uses clone

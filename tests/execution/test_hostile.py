@@ -17,6 +17,15 @@ from marl_bench.execution.sandbox.processes import descendants
 
 SECRET = "sesame-5d2f"  # what a program would have to print; it is told to no process that runs one
 
+# What the next program finds: nothing in its folder, where it can write, and the rights that it should have.
+HONEST = """
+import os
+print(input())
+open("own", "w").write("x")
+os.remove("own")
+print(os.getpriority(os.PRIO_PROCESS, 0), os.listdir(), len(os.sched_getaffinity(0)))
+"""
+
 # Name: source, and the statuses that a contained program may end in.
 SCRIPTS = {
     "fork bomb": ("import os\nwhile True:\n    os.fork()", "runtime_error timeout"),
@@ -379,6 +388,64 @@ SCRIPTS = {
         "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (10**6, 10**6))\nwhile True:\n    pass",
         "runtime_error timeout",
     ),
+    "memory shared on purpose": (
+        """
+        import mmap, time
+        kept = []
+        for _ in range(14):
+            kept.append(mmap.mmap(-1, 100 << 20))
+            for place in range(0, 100 << 20, 4096):
+                kept[-1][place] = 1
+        time.sleep(30)
+        """,
+        "memory timeout",
+    ),
+    "change the helper's limits": (
+        """
+        import os, resource
+        for kind in range(16):
+            for pid in (1, os.getppid()):
+                try:
+                    resource.prlimit(pid, kind, (6, 6))
+                except OSError:
+                    continue
+                raise SystemExit(f"changed {kind}")
+        """,
+        "wrong_answer",
+    ),
+    "change the helper's priority": (
+        """
+        import os
+        for pid in (1, os.getppid()):
+            for call in (
+                lambda: os.setpriority(os.PRIO_PROCESS, pid, 19),
+                lambda: os.sched_setaffinity(pid, {0}),
+                lambda: os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0)),
+            ):
+                try:
+                    call()
+                except OSError:
+                    continue
+                raise SystemExit("changed")
+        """,
+        "wrong_answer",
+    ),
+    "close the folder to others": ("import os\nos.chmod('.', 0o500)", "wrong_answer runtime_error"),
+    "a signal without a name": ("import os\nos.kill(os.getpid(), 40)", "runtime_error"),
+    "solutions among the installed packages": (
+        """
+        import os, sys
+        for folder in ("/", *sys.path):
+            for place, folders, files in os.walk(folder):
+                if place == "/proc":
+                    folders.clear()
+                for name in files:
+                    if "HumanEval" in name or "marl_bench" in place:
+                        print(open(os.path.join(place, name), errors="replace").read())
+                        raise SystemExit("found")
+        """,
+        "wrong_answer timeout",
+    ),
     "shared memory that stays": (
         "import ctypes\nlibc = ctypes.CDLL(None)\nassert libc.shmget(42, 4096, 0o1666) == -1",
         "wrong_answer",
@@ -429,7 +496,8 @@ def test_hostile_script_is_contained(name, run_script):
     source, statuses = SCRIPTS[name]
     result = run_script(textwrap.dedent(source), "line\n" * 20_000, SECRET)
     assert result.status in statuses.split(), result.message
-    assert run_script("print(input())", SECRET, SECRET).status == "passed"
+    honest = run_script(HONEST, SECRET, f"{SECRET}\n0 [] {len(os.sched_getaffinity(0))}")
+    assert honest.status == "passed", honest.message
 
 
 def test_the_helpers_folder_is_empty_for_the_next_program(run_script):
@@ -511,6 +579,9 @@ ANSWERS = {
 }
 
 
+CHECK = "def check(candidate):\n    assert candidate(1) == 42\n    assert abs(candidate(2) - 42) < 1e-6\n"
+
+
 @pytest.mark.parametrize("name", ANSWERS)
 @pytest.mark.parametrize(
     "test",
@@ -518,7 +589,7 @@ ANSWERS = {
         CallTest("answer", [1], 42),
         ExpressionTest("answer(1)", 42),
         CheckTest(
-            "def check(candidate):\n    assert candidate(1) == 42\n    assert abs(candidate(2) - 42) < 1e-6",
+            CHECK,
             "",
             "answer",
         ),
@@ -528,6 +599,51 @@ ANSWERS = {
 def test_hostile_answer_is_not_right(name, test, run_test):
     assert run_test(ANSWERS[name], test).status not in ("passed", "grader_error")
     assert run_test("def answer(*_):\n    return 42", test).status == "passed"
+
+
+FORGE = """
+import os, sys
+def forge(text):
+    frame, word = sys._getframe(), None
+    while frame:
+        request = frame.f_locals.get("request")
+        word = request["word"] if isinstance(request, dict) and "word" in request else word
+        frame = frame.f_back
+    os.write(3, f"{word} {text}\\n".encode())
+def answer(*_):
+    forge(REPORT)
+    return 7
+"""
+REPORTS = [
+    '{"event": 5}',
+    '{"event": "value"}',
+    '{"event": "value", "value": NaN}',
+    '{"event": "value", "value": {"a": 1}}',
+    '{"event": "value", "value": [[1], 2]}',
+    '{"event": "value", "value": ["D", "sNaN"]}',
+    '{"event": "value", "value": ["D", "1e999999"]}',
+    '{"event": "value", "value": ["q", "1e8000000", null]}',
+    '{"event": "value", "value": ["r", ["i", "0xfffffffffffffffffff"], 1, 1]}',
+    '{"event": "value", "value": ["c", 1e400, ["i", "0x' + "f" * 400 + '"]]}',
+    '{"event": "value", "value": ' + '["l",' * 400 + "1" + "]" * 400 + "}",
+    '{"event": "raised", "error": {}}',
+    '{"event": "raised", "error": "\\ud800\\npass@1 1.000 [1.00, 1.00]"}',
+    '{"event": "compile_error", "error": []}',
+    '{"event": "verdict", "status": "passed", "candidate": null}',
+    "null",
+    "[" * 50_000,
+]
+
+
+@pytest.mark.parametrize("report", REPORTS, ids=range(len(REPORTS)))
+@pytest.mark.parametrize("test", [CallTest("answer", [1], 42), CheckTest(CHECK, "", "answer")], ids=["call", "check"])
+def test_forged_reports_are_wrong_and_cost_nothing(report, test, run_test):
+    """A report that the program forged, with the right word, is its own answer at best; it stops nobody else, and is graded."""
+    began = time.monotonic()
+    result = run_test(FORGE.replace("REPORT", repr(report)), test)
+    assert result.status in ("wrong_answer", "runtime_error", "compile_error"), result.message
+    assert result.message.isprintable()
+    assert time.monotonic() - began < 10
 
 
 def test_there_are_at_least_forty():

@@ -43,7 +43,7 @@ print(json.dumps({
     "signals_others": works(lambda: os.kill(os.getppid(), 0)),
     "first_process": os.getppid() == 1,
     "environment": sorted(os.environ),
-    "secrets": os.path.exists(SECRET),
+    "secrets": works(lambda: open(SECRET).read()),
 }))
 """
 
@@ -53,19 +53,20 @@ import json, sys
 from marl_bench.execution.programs import Limits, Program, StdioTest, TestSuite
 from marl_bench.execution.runner import ProgramRunner
 source, launcher = sys.argv[1:]
-with ProgramRunner(Limits(timeout_seconds=2.0, memory_mib=256), workers=1, launcher=launcher) as runner:
+with ProgramRunner(Limits(timeout_seconds=2.0, memory_mib=256), workers=1, launcher=launcher, packages=()) as runner:
     suite = {"p": TestSuite("p", (StdioTest("", "no such output"),))}
     [result] = runner.run([Program("p", source)], suite)
-    print(json.dumps([runner.isolation.level, result.status, result.tests[0].message]))
+    print(json.dumps([runner.isolation.level, runner.isolation.files_confined, result.status, result.tests[0].message]))
 """
 
 
 @pytest.fixture
 def secret():
-    """A file that its user alone may read, where programs have no business."""
+    """A file that every user may read, where programs have no business."""
     with tempfile.TemporaryDirectory(prefix="secret-", dir="/tmp") as folder:
         path = Path(folder) / "key"
         path.write_text("secret")
+        Path(folder).chmod(0o755)
         yield path
 
 
@@ -104,12 +105,13 @@ def test_each_kind_of_isolation_holds_what_it_promises(launcher, secret, all_fac
         pytest.skip(f"this host does not allow it: {error}")
     assert found.level == level_of(launcher, seccomp=found.seccomp)
     assert (facts["root"], facts["capabilities"], facts["no_new_privileges"]) == (False, 0, "1")
+    assert facts["secrets"] == (not found.files_confined)
     assert facts["environment"] == ["HOME", "LANG", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PATH", "TMPDIR"]
     assert facts["seccomp"] == ("2" if found.seccomp else "0")
     if found.seccomp:
         assert not facts["socket"]
     if launcher != "process":
-        assert (facts["writes"], facts["secrets"], facts["first_process"]) == (["/var/tmp/../tmp"], False, True)
+        assert (facts["writes"], facts["first_process"]) == (["/var/tmp/../tmp"], True)
     elif found.seccomp:
         assert not facts["signals_others"]
 
@@ -149,13 +151,16 @@ def test_another_user_is_isolated_as_well(launcher, open_folder, secret):
             f"the system's Python is too old, or this host keeps namespaces from users: {shown.stderr.splitlines()[-1]}"
         )
     assert shown.returncode == 0, shown.stderr
-    level, status, message = json.loads(shown.stdout)
+    level, files_confined, status, message = json.loads(shown.stdout)
     assert status == "wrong_answer", message
     facts = json.loads(eval(message.removeprefix("printed ")))
     assert level == ("process" if launcher == "process" else "full")
     assert (facts["root"], facts["capabilities"], facts["no_new_privileges"], facts["seccomp"]) == (False, 0, "1", "2")
     assert not facts["socket"]
-    assert facts["writes"] == ([] if launcher == "process" else ["/var/tmp/../tmp"])
+    if files_confined:
+        assert not facts["secrets"]
+        assert facts["writes"] == ([] if launcher == "process" else ["/var/tmp/../tmp"])
+    assert files_confined or launcher == "process"
     assert facts["first_process"] == (launcher != "process")
     if launcher == "process":
         assert not facts["signals_others"]
@@ -267,7 +272,7 @@ def test_what_is_missing_is_said(monkeypatch):
 
 @linux
 def test_without_libseccomp_the_level_is_lower(monkeypatch):
-    monkeypatch.setattr(isolation, "filter_instructions", lambda **_: None)
+    monkeypatch.setattr("marl_bench.execution.launch.filter_instructions", lambda **_: None)
     with ProgramRunner(workers=1) as runner:
         assert runner.isolation.level in ("namespaces", "process")
         assert not runner.isolation.seccomp
@@ -281,14 +286,14 @@ def test_the_filter_is_made_of_whole_instructions():
 
 def test_records_tell_no_text_of_the_host():
     found = isolation.Isolation(
-        "process", "process", seccomp=True, proc=False, writes_confined=True, reasons={"namespaces": "/home/me"}
+        "process", "process", seccomp=True, proc=False, files_confined=True, reasons={"namespaces": "/home/me"}
     )
     assert found.to_json() == {
         "level": "process",
         "launcher": "process",
         "seccomp": True,
         "proc": False,
-        "writes_confined": True,
+        "files_confined": True,
     }
     assert dataclasses.asdict(found)["reasons"] == {"namespaces": "/home/me"}
 

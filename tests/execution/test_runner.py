@@ -67,7 +67,7 @@ def test_a_round_leaves_no_thread_and_the_runner_no_process(two_workers):
     before, threads = set(descendants(os.getpid())), threading.active_count()
     with ProgramRunner(Limits(timeout_seconds=1.0), workers=3) as runner:
         assert len(list(runner.run([Program("p", "print(input())")] * 9, ECHO))) == 9
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
         assert set(descendants(os.getpid())) > before
     assert set(descendants(os.getpid())) == before
 
@@ -184,8 +184,8 @@ def test_a_slow_host_gives_more_time(monkeypatch):
 
 def test_packages_can_be_kept_from_programs():
     program = Program("p", "import numpy\nprint(input())")
-    assert [r.status for r in run_programs([program], ECHO, workers=1, packages=True)] == ["passed"]
-    assert [r.status for r in run_programs([program], ECHO, workers=1, packages=False)] == ["runtime_error"]
+    assert [r.status for r in run_programs([program], ECHO, workers=1, packages=("numpy",))] == ["passed"]
+    assert [r.status for r in run_programs([program], ECHO, workers=1, packages=())] == ["runtime_error"]
 
 
 def test_execution_loads_without_torch():

@@ -1,13 +1,12 @@
 """The helper: a small clean process that forks one child a program, watches it, and leaves nothing of it behind.
 
-Started as `python -S -P -m marl_bench.execution.sandbox.helper SETTINGS`, with its connection to the parent as an inherited socket. It sees
+Started as `python -S -P -m marl_bench.execution.sandbox.helper SOCKET`, the inherited end of a socket pair. It sees
 programs and never what they should print or return.
 """
 
 import errno
 import gc
 import importlib
-import json
 import os
 import shutil
 import signal
@@ -45,6 +44,7 @@ class Helper:
         """Takes its settings: `filter` (seccomp instructions as hex), `folder`, `limits`, `mode` of isolation."""
         self._connection = connection
         self._filter = bytes.fromhex(settings["filter"])
+        self._folder_mode = os.stat(settings["folder"]).st_mode
         self._folder, self._alone = settings["folder"], settings["isolation"] != "process"
         self._harmless_kill = not self._alone and not self._filter
         # Where programs may send signals, the helper itself needs nothing that the filter forbids, so it is installed once for all.
@@ -108,6 +108,8 @@ class Helper:
     def _clean(self) -> bool:
         """Empties the folder; returns False if that takes more than removing files, and a new helper is simpler."""
         try:
+            if os.stat(self._folder).st_mode != self._folder_mode:
+                os.chmod(self._folder, self._folder_mode)
             for name in os.listdir(self._folder):
                 os.unlink(os.path.join(self._folder, name))
         except OSError:
@@ -156,9 +158,12 @@ def _refuse(*_: object) -> NoReturn:
 
 def main() -> None:
     """Isolates this process as its settings say, tells the parent how that went, and serves."""
-    settings = json.loads(sys.argv[1])
-    connection = socket.socket(fileno=settings["socket"])
+    connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
+    received = wire.receive(connection)
+    if received is None:
+        return
+    settings = received[0]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     processes.allow_deep_stacks()
     try:
@@ -172,7 +177,7 @@ def main() -> None:
     ready = {
         "proc": has_proc,
         "seccomp": bool(settings["filter"]),
-        "writes_confined": settings["own_world"] or _confine_writes(settings["folder"]),
+        "files_confined": settings["own_world"] or _confine_files(settings),
         "loop_seconds": _loop_seconds(),
     }
     wire.send(connection, ready)
@@ -195,7 +200,7 @@ def _isolate(settings: dict[str, Any], connection: socket.socket) -> bool:
     elif settings["isolation"] == "process":
         if settings["own_world"]:
             kernel.unshare(kernel.CLONE_NEWNS)
-            world.build(settings["paths"], settings["folder_bytes"])
+            world.build(settings)
         _become_user(settings["user"])
         _go_on_in_child(connection)
         kernel.adopt_orphans()
@@ -220,11 +225,10 @@ def _go_on_in_child(connection: socket.socket) -> None:
 
 def _enter_namespaces(settings: dict[str, Any], connection: socket.socket) -> bool:
     """Enters namespaces of its own; root first builds what programs see, then becomes the user, so both end alike."""
-    folder_bytes, paths = settings["folder_bytes"], settings["paths"]
     as_root = os.geteuid() == 0
     if as_root:
         kernel.unshare(kernel.CLONE_NEWNS)
-        world.build(paths, folder_bytes)
+        world.build(settings)
         _become_user(settings["user"])
         kernel.set_dumpable(True)  # else its own /proc files belong to root
     user, group = os.geteuid(), os.getegid()
@@ -234,7 +238,7 @@ def _enter_namespaces(settings: dict[str, Any], connection: socket.socket) -> bo
             file.write(text)
     _go_on_in_child(connection)
     if not as_root:
-        world.build(paths, folder_bytes)
+        world.build(settings)
     socket.sethostname("sandbox")
     return world.mount_proc()
 
@@ -264,10 +268,11 @@ def _filter_works(instructions: bytes) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
-def _confine_writes(folder: str) -> bool:
-    """Confines this process and its programs to the folder where there is no file system of their own; returns False if that is impossible."""
+def _confine_files(settings: dict[str, Any]) -> bool:
+    """Confines this process and its programs with Landlock where they have no file system of their own; returns False if that is impossible."""
+    readable = [path for path in (*settings["readable"], "/proc") if os.access(path, os.R_OK)]
     try:
-        kernel.confine_writes(folder, [device for device in layout.DEVICES if os.path.exists(device)])
+        kernel.confine_files(settings["folder"], readable, [path for path in layout.DEVICES if os.path.exists(path)])
     except (OSError, AttributeError):
         return False
     return True
@@ -281,7 +286,7 @@ def _prepare(settings: dict[str, Any]) -> None:
     for name in settings["preload"]:
         importlib.import_module(name)
     standard = [path for path in sys.path if path != settings["library"]]
-    sys.path[:] = [settings["folder"], *standard, *settings["packages"]]
+    sys.path[:] = [settings["folder"], *standard, settings["package_path"]]
     sys.argv = ["main.py"]
     _open_streams_over_pipes()
     os.environ.clear()

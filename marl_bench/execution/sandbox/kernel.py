@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import stat
 from collections.abc import Iterable
 
 CLONE_NEWNS = 0x00020000
@@ -24,7 +25,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 _SYS_LANDLOCK_CREATE_RULESET, _SYS_LANDLOCK_ADD_RULE, _SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446
 _LANDLOCK_VERSION, _LANDLOCK_RULE_PATH_BENEATH = 1, 1
-_LANDLOCK_WRITE_FILE, _LANDLOCK_REFER, _LANDLOCK_TRUNCATE = 1 << 1, 1 << 13, 1 << 14
+_LANDLOCK_EXECUTE, _LANDLOCK_WRITE_FILE, _LANDLOCK_READ_FILE, _LANDLOCK_READ_DIR = 1, 2, 4, 8
+_LANDLOCK_REFER, _LANDLOCK_TRUNCATE = 1 << 13, 1 << 14
 _LANDLOCK_CHANGES = 0x1FF2  # writing, removing and making files, folders, links, sockets and devices
 _LANDLOCK_TCP, _LANDLOCK_SCOPES = 3, 3  # bind and connect; abstract sockets and signals
 
@@ -127,20 +129,24 @@ class _LandlockPath(ctypes.Structure):
     _fields_ = [("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32)]
 
 
-def confine_writes(folder: str, devices: Iterable[str]) -> None:
-    """Confines this process with Landlock: it changes files in `folder` alone, and writes to some devices.
+def confine_files(folder: str, readable: Iterable[str], devices: Iterable[str]) -> None:
+    """Confines this process with Landlock: it changes files in `folder` alone, reads those below `readable` too, and uses some devices.
 
-    Newer kernels also forbid it TCP, and signals to processes that are not confined with it. Needs no_new_privileges. Raises OSError.
+    Folders can be listed everywhere. Newer kernels also forbid it TCP, and signals to processes that are not confined with it. Needs
+    no_new_privileges. Raises OSError.
     """
     version = _checked("landlock", _libc.syscall(_SYS_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_VERSION))
-    changes = _LANDLOCK_CHANGES | (_LANDLOCK_REFER if version >= 2 else 0) | (_LANDLOCK_TRUNCATE if version >= 3 else 0)
-    rules = _LandlockRules(changes, _LANDLOCK_TCP, _LANDLOCK_SCOPES)
+    newer = (_LANDLOCK_REFER if version >= 2 else 0) | (_LANDLOCK_TRUNCATE if version >= 3 else 0)
+    reads = _LANDLOCK_EXECUTE | _LANDLOCK_READ_FILE | _LANDLOCK_READ_DIR
+    everything = _LANDLOCK_CHANGES | newer | reads
+    rules = _LandlockRules(everything, _LANDLOCK_TCP, _LANDLOCK_SCOPES)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = _checked("landlock", _libc.syscall(_SYS_LANDLOCK_CREATE_RULESET, ctypes.byref(rules), size, 0))
+    uses = (_LANDLOCK_READ_FILE | _LANDLOCK_WRITE_FILE | _LANDLOCK_TRUNCATE) & everything
     try:
-        _allow_beneath(ruleset, folder, changes)
-        for device in devices:
-            _allow_beneath(ruleset, device, changes & (_LANDLOCK_WRITE_FILE | _LANDLOCK_TRUNCATE))
+        for paths, access in (([folder], everything), (readable, reads), (devices, uses), (["/"], _LANDLOCK_READ_DIR)):
+            for path in paths:
+                _allow_beneath(ruleset, path, access)
         _checked("landlock", _libc.syscall(_SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)
@@ -149,6 +155,8 @@ def confine_writes(folder: str, devices: Iterable[str]) -> None:
 def _allow_beneath(ruleset: int, path: str, access: int) -> None:
     place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
+        if not stat.S_ISDIR(os.fstat(place).st_mode):
+            access &= _LANDLOCK_EXECUTE | _LANDLOCK_WRITE_FILE | _LANDLOCK_READ_FILE | _LANDLOCK_TRUNCATE
         rule = _LandlockPath(access, place)
         result = _libc.syscall(_SYS_LANDLOCK_ADD_RULE, ruleset, _LANDLOCK_RULE_PATH_BENEATH, ctypes.byref(rule), 0)
         _checked(f"landlock {path}", result)

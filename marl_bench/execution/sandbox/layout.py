@@ -3,6 +3,9 @@
 FOLDER = "/tmp"
 """The one folder that programs may write to; also their home and where they start."""
 
+PACKAGES = "/packages"
+"""Where programs find the packages that they may import."""
+
 SYSTEM_PATHS = (
     "/usr",
     "/bin",

@@ -83,9 +83,13 @@ _ENCODERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
 
 def _encode_other(value: Any, kind: type) -> Any:
     decimal, fractions, numpy = (sys.modules.get(name) for name in ("decimal", "fractions", "numpy"))
-    if decimal and kind is decimal.Decimal:
+    if decimal and kind is decimal.Decimal and not value.is_snan():
         return ["D", str(value)]
-    if fractions and kind is fractions.Fraction:
+    if (
+        fractions
+        and kind is fractions.Fraction
+        and max(value.numerator.bit_length(), value.denominator.bit_length()) < 4096
+    ):
         return ["q", _encode_int(value.numerator), _encode_int(value.denominator)]
     if numpy and isinstance(value, numpy.generic):
         return encode(value.item()) if type(value.item()) is not kind else ["o", kind.__name__]
@@ -113,13 +117,19 @@ def decode(data: Any) -> Any:
 def _decode_decimal(items: list[Any]) -> Any:
     import decimal
 
-    return decimal.Decimal(items[0])
+    number = decimal.Decimal(items[0])
+    if number.is_snan():
+        raise ValueError("a signalling NaN cannot be compared")
+    return number
 
 
 def _decode_fraction(items: list[Any]) -> Any:
     import fractions
 
-    return fractions.Fraction(decode(items[0]), decode(items[1]))
+    numerator, denominator = decode(items[0]), decode(items[1])
+    if type(numerator) is not int or type(denominator) is not int or max(map(abs, (numerator, denominator))) >> 4096:
+        raise ValueError("no fraction of usual size")
+    return fractions.Fraction(numerator, denominator)
 
 
 _DECODERS: dict[str, Callable[[list[Any]], Any]] = {

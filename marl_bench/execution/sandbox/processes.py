@@ -14,7 +14,6 @@ from typing import Any
 ADOPTS_ORPHANS = sys.platform == "linux"
 """Whether orphans below a helper become its children; elsewhere one that left its session escapes."""
 
-_PAGE = resource.getpagesize()
 _STACK_BYTES = 128 << 20  # the kernel keeps this much free below the stack whatever the limit was at the start
 _ADDRESS_SPACE_SLACK = 2 << 30
 
@@ -62,13 +61,13 @@ def descendants(pid: int) -> list[int]:
 
 
 def private_bytes(pid: int) -> int:
-    """Returns the memory that a process has to itself or shares since a fork; 0 if it has gone."""
+    """Returns the memory of a process that is no file's: its own, shared since a fork, and shared on purpose; 0 if it has gone."""
     try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            _, resident, shared = map(int, file.read().split()[:3])
-    except (OSError, ValueError):
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            lines = [line.split() for line in file if line.startswith(("RssAnon:", "RssShmem:"))]
+    except OSError:
         return 0
-    return (resident - shared) * _PAGE
+    return sum(int(line[1]) << 10 for line in lines)
 
 
 class Ending:

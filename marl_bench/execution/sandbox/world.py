@@ -1,6 +1,7 @@
 """Builds the file system that a program sees: read-only but for one bounded folder."""
 
 import os
+from typing import Any
 
 from marl_bench.execution.sandbox.kernel import (
     MS_BIND,
@@ -15,13 +16,13 @@ from marl_bench.execution.sandbox.kernel import (
     mount,
     pivot_root,
 )
-from marl_bench.execution.sandbox.layout import DEVICES, FOLDER, LINKS
+from marl_bench.execution.sandbox.layout import DEVICES, FOLDER, LINKS, PACKAGES
 
 _OLD = "/.old"
 
 
-def build(paths: list[list[str]], folder_bytes: int) -> None:
-    """Makes a new root of pairs (path here, path there), read-only, with /dev and the folder; /proc is still the old one.
+def build(settings: dict[str, Any]) -> None:
+    """Makes a new root of what the settings show, less what they hide, with packages, /dev and the folder; /proc is still the old one.
 
     Needs a mount namespace of its own and the right to mount. Raises OSError.
     """
@@ -30,10 +31,14 @@ def build(paths: list[list[str]], folder_bytes: int) -> None:
     os.mkdir("/tmp" + _OLD)
     pivot_root("/tmp", "/tmp" + _OLD)
     os.chdir("/")
-    for path, place in paths:
+    places = [(path, path) for path in settings["shown"]]
+    places += [(path, f"{PACKAGES}/{name}") for name, path in settings["packages"].items()]
+    for path, place in places:
         _show(path, place)
         if not os.path.islink(place):
             make_read_only(place)
+    for path in settings["hidden"]:
+        mount("tmpfs", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k,mode=555")
     for device in DEVICES:
         if os.path.exists(_OLD + device):
             _show(device, device)
@@ -43,7 +48,7 @@ def build(paths: list[list[str]], folder_bytes: int) -> None:
     os.mkdir("/proc")
     mount(_OLD + "/proc", "/proc", None, MS_BIND | MS_REC)  # a new one may only be mounted where an old one is seen
     os.mkdir(FOLDER)
-    mount("tmpfs", FOLDER, "tmpfs", MS_NOSUID | MS_NODEV, f"size={folder_bytes},nr_inodes=20000,mode=1777")
+    mount("tmpfs", FOLDER, "tmpfs", MS_NOSUID | MS_NODEV, f"size={settings['folder_bytes']},nr_inodes=20000,mode=1777")
     detach(_OLD)
     os.rmdir(_OLD)
     mount("tmpfs", "/", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
