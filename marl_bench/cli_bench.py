@@ -79,7 +79,8 @@ def _show(found: "list[Table]") -> None:
             Console().print(as_rich_table(table))
         else:
             typer.echo(as_plain_text(table))
-        typer.echo(table.note)
+        if table.note:
+            typer.echo(table.note)
 
 
 def _write(content: dict[str, Any], path: Path | None) -> None:
