@@ -120,13 +120,7 @@ class Running:
             os.set_blocking(self.input_end, False)
             self._unsent = memoryview(given)
             files, ours = [read_end, self.stdout.write_end, self.stderr.write_end, self.reports.write_end], [read_end]
-        limits = {
-            "cpu_seconds": self._limits.timeout_seconds * self._pace,
-            "memory_bytes": self._limits.memory_mib << 20,
-            "folder_bytes": self._limits.folder_mib << 20,
-            "open_files": self._limits.open_files,
-            "processes": self._limits.processes,
-        }
+        limits = limits_of(self._limits, self._pace)
         try:
             self.helper.start({**request, "word": self.word, "limits": limits}, files)
         finally:
@@ -178,6 +172,17 @@ class Running:
         if self.input_end is not None:
             os.close(self.input_end)
             self.input_end = None
+
+
+def limits_of(limits: Limits, pace: float) -> dict[str, Any]:
+    """Returns limits as a helper takes them."""
+    return {
+        "cpu_seconds": limits.timeout_seconds * pace,
+        "memory_bytes": limits.memory_mib << 20,
+        "folder_bytes": limits.folder_mib << 20,
+        "open_files": limits.open_files,
+        "processes": limits.processes,
+    }
 
 
 def _reports(data: bytes, word: str) -> list[dict[str, Any]]:

@@ -203,7 +203,7 @@ class Grader:
         if reported is None:
             return _result(ended, "wrong_answer", str(verdict.get("error", "")))
         if reported["event"] == "ended":
-            return self._failure(ended) or _result(ended, "runtime_error", "ended without a result")
+            return _result(ended, "runtime_error", "ended without a result")
         return _result(ended, *_raised(reported))
 
     def _running(self, role: str) -> Running:
@@ -231,6 +231,8 @@ class Grader:
             return _result(ended, "timeout", "")
         if ended.exit_code == 0:
             return None
+        if not ended.reports:
+            raise RuntimeError(f"the process of a program could not be prepared (exit status {ended.exit_code})")
         last = ended.reports[-1] if ended.reports else None
         if last is not None and last["event"] in ("raised", "compile_error"):
             status, error = _raised(last)

@@ -225,6 +225,19 @@ def test_helpers_outlive_the_round_that_started_them(launcher):
     assert rounds[0] == rounds[1] == rounds[2]
 
 
+@linux
+def test_a_process_that_cannot_be_prepared_is_not_the_programs_fault(monkeypatch):
+    """Here a limit that no process can be given: nothing of the program has run, so it has not failed."""
+    monkeypatch.setattr(
+        "marl_bench.execution.exchange.limits_of", lambda *_: {"cpu_seconds": "many", "memory_bytes": 1 << 30}
+    )
+    suite = {"p": TestSuite("p", (StdioTest("", ""),))}
+    with ProgramRunner(workers=1) as runner:
+        [result] = runner.run([Program("p", "pass")], suite)
+    assert result.status == "grader_error"
+    assert "the process of a program could not be prepared" in result.tests[0].message
+
+
 def test_levels_are_those_of_the_launcher():
     assert [level_of(launcher, seccomp=True) for launcher in ("process", "namespaces", "bubblewrap")] == [
         "process",

@@ -35,6 +35,8 @@ class Candidate:
         for line in self._answers:
             if line.startswith(self._word):
                 report = json.loads(line[len(self._word) :])
+                if report["event"] == "entered":
+                    continue
                 if report["event"] == "value":
                     return plain_data.decode(report["value"])
                 self.failure = report

@@ -41,7 +41,7 @@ class Helper:
     """Forks one child after another for the programs that the parent sends."""
 
     def __init__(self, settings: dict[str, Any], connection: socket.socket) -> None:
-        """Takes its settings: `filter` (seccomp instructions as hex), `folder`, `limits`, `mode` of isolation."""
+        """Takes, of its settings, `filter` (seccomp instructions as hex), `folder` and `isolation`."""
         self._connection = connection
         self._filter = bytes.fromhex(settings["filter"])
         self._folder_mode = os.stat(settings["folder"]).st_mode
@@ -117,9 +117,10 @@ class Helper:
         return True
 
     def _become(self, request: dict[str, Any], files: list[int]) -> NoReturn:
-        """Becomes the program; runs in the child."""
+        """Becomes the program; runs in the child. Whatever fails before the report `entered` is no fault of the program."""
         try:
             reports = self._enter(request, files)
+            reports.send(event="entered")
             _MODES[request["mode"]](request, reports)
         finally:
             os._exit(70)
@@ -146,6 +147,7 @@ class Helper:
             kernel.install_seccomp(self._filter)
         elif self._harmless_kill:
             os.kill = os.killpg = _refuse
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.setrecursionlimit(sys.getrecursionlimit() + _FRAMES_BELOW_A_PROGRAM)
         gc.enable()
         return program.Reports(3, request["word"])
