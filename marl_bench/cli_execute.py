@@ -50,15 +50,18 @@ def execute(  # noqa: PLR0913 (one parameter an option)
         int | None, typer.Option(metavar="N", min=1, help="Programs side by side.  [default: one a core]")
     ] = None,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.05, help="CPU seconds of a test; more on a slow host.")
+        float, typer.Option(metavar="SECONDS", min=0.05, max=86_400, help="CPU seconds of a test; more on a slow host.")
     ] = 10.0,
-    memory: Annotated[int, typer.Option(metavar="MIB", min=16, help="Memory of a program.")] = 1024,
+    memory: Annotated[int, typer.Option(metavar="MIB", min=16, max=1_000_000, help="Memory of a program.")] = 1024,
     comparator: Annotated[
         str, typer.Option(metavar="NAME", help="tokens-v1, strict-v1 or apps-official-v1 (lenient).")
     ] = "tokens-v1",
     all_tests: Annotated[bool, typer.Option("--all-tests", help="Run every test, also after one that failed.")] = False,
     packages: Annotated[
-        str, typer.Option(metavar="NAMES", help="Installed packages that programs may import, with commas; or none.")
+        str,
+        typer.Option(
+            metavar="NAMES", help="Packages, as pip lists them, that programs may import, with commas; or none."
+        ),
     ] = "numpy",
     require_isolation: _Isolation = "process",
     max_unscored: Annotated[
@@ -125,6 +128,10 @@ def execute(  # noqa: PLR0913 (one parameter an option)
         _show_statuses(graded)
         _show_problems(graded)
         _show_difficulties(job, graded, ks)
+    if all(result.status == "grader_error" for result in results):
+        raise UnscoredError(
+            f"execute: none of the {len(results)} samples could be graded ({graded[0].message}); see {out}."
+        )
     scores = pass_at_k(results, ks)
     for score in scores:
         typer.echo(
@@ -194,13 +201,18 @@ def _show_problems(graded: list["GradedSample"]) -> None:
     for sample in graded:
         by_problem.setdefault(sample.problem_id, []).append(sample)
     unsolved = [name for name, found in by_problem.items() if any(sample.status != "passed" for sample in found)]
-    solved = len(by_problem) - len(unsolved)
-    typer.echo(f"Problems: {solved} solved by every sample, {len(unsolved)} not")
+    never = sum(all(sample.status != "passed" for sample in found) for found in by_problem.values())
+    typer.echo(
+        f"Problems: {len(by_problem) - len(unsolved)} solved by every sample, {len(unsolved) - never} by some, {never} by none"
+    )
     for name in unsolved[:_MOST_LISTED]:
         statuses: Counter[Status] = Counter(sample.status for sample in by_problem[name])
-        first = next(sample for sample in by_problem[name] if sample.status != "passed")
-        counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
-        typer.echo(f"  {name}: {counts}" + (f" ({first.message})" if first.message else ""))
+        messages = {sample.status: sample.message for sample in reversed(by_problem[name])}
+        counts = [
+            f"{count} {status}" + (f" ({messages[status]})" if messages[status] else "")
+            for status, count in statuses.most_common()
+        ]
+        typer.echo(f"  {name}: {', '.join(counts)}")
     if len(unsolved) > _MOST_LISTED:
         typer.echo(f"  and {len(unsolved) - _MOST_LISTED} more; every sample stands in the results file")
 
@@ -213,7 +225,7 @@ def _show_difficulties(job: "Job", graded: list["GradedSample"], ks: list[int]) 
         suite = job.problems.find(sample.problem_id).suite
         groups.setdefault(suite.difficulty if suite else "", []).append(sample)
     for name, found in sorted(groups.items()):
-        if name:
+        if name and any(sample.status != "grader_error" for sample in found):
             scores = pass_at_k([sample.result() for sample in found], ks)
             texts = [f"pass@{score.k} {score.interval.estimate:.3f}" for score in scores]
             typer.echo(f"{name}: {', '.join(texts)} ({scores[0].problems} problems)")

@@ -25,7 +25,8 @@ class UnknownNameError(MarlBenchError, LookupError):
         known = sorted(known)
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
-        listing = f" Known: {', '.join(known) or 'none'}." if len(known) <= 15 or not nearest else ""
+        more = f" and {len(known) - 15} more" if len(known) > 15 else ""
+        listing = f" Known: {', '.join(known[:15]) or 'none'}{more}." if not (more and nearest) else ""
         super().__init__(f"unknown {kind} '{name}'.{hint}{listing}")
 
 

@@ -48,6 +48,7 @@ def test_grades_and_prints_pass_at_k(files, tmp_path):
     assert "4 samples of 2 problems, 0 graded already; isolation: " in shown.stdout
     assert "Samples: 2 passed, 2 wrong_answer" in shown.stdout
     assert "  echo: 1 passed, 1 wrong_answer (printed '1\\n')" in shown.stdout
+    assert "Problems: 0 solved by every sample, 2 by some, 0 by none" in shown.stdout
     assert "easy: pass@1 0.500, pass@2 1.000 (1 problems)" in shown.stdout
     # Two problems, each half passed: pass@1 = 1/2, pass@2 = 1.
     assert re.search(r"^pass@1 0\.500 \[0\.\d\d, 0\.\d\d\]$", shown.stdout, re.M)
@@ -130,11 +131,57 @@ def test_results_of_other_samples_or_settings_are_not_mixed(files, tmp_path):
     before = (tmp_path / "samples.jsonl.results.jsonl").read_bytes()
     other = marl_bench("execute", *arguments, "--timeout", 3)
     assert other.returncode == 2
-    assert "were made with another limits; give another --out, or remove the file to grade again." in other.stderr
+    assert "were made with limits {'timeout_seconds': 10.0" in other.stderr
+    assert "give another --out, or remove the file to grade again." in other.stderr
     files([sample("echo", "pass")])
     changed = marl_bench("execute", *arguments)
-    assert (changed.returncode, "were made with another samples" in changed.stderr) == (2, True)
+    assert (changed.returncode, "sample 0 of problem echo was another program" in changed.stderr) == (2, True)
     assert (tmp_path / "samples.jsonl.results.jsonl").read_bytes() == before
+
+
+def test_more_samples_are_graded_beside_those_that_are(files):
+    files([sample("echo")])
+    assert marl_bench("execute", *files([sample("echo")])).returncode == 0
+    more = marl_bench("execute", *files([sample("echo"), sample("echo", "print(1)"), sample("twice")]))
+    assert more.returncode == 0, more.stderr
+    assert "3 samples of 2 problems, 1 graded already" in more.stdout
+    assert "Samples: 2 passed, 1 wrong_answer" in more.stdout
+
+
+def test_what_could_not_be_graded_is_tried_again(files, tmp_path):
+    arguments = files([sample("echo"), sample("twice")])
+    assert marl_bench("execute", *arguments).returncode == 0
+    out = tmp_path / "samples.jsonl.results.jsonl"
+    out.write_text(
+        out.read_text().replace(
+            '"status": "passed", "tests": ["passed"]', '"status": "grader_error", "tests": ["grader_error"]'
+        )
+    )
+    again = marl_bench("execute", *arguments)
+    assert "1 graded already" in again.stdout and "Samples: 2 passed" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("x", "line 3 is none of a file of results"), ('{"problem_id": "echo"}', "line 3 is none of a file of results")],
+)
+def test_a_damaged_results_file_is_one_clear_error(line, message, files, tmp_path):
+    arguments = files([sample("echo")])
+    assert marl_bench("execute", *arguments).returncode == 0
+    out = tmp_path / "samples.jsonl.results.jsonl"
+    lines = out.read_text().splitlines()
+    out.write_text("\n".join([*lines[:2], line, *lines[2:]]) + "\n")
+    shown = marl_bench("execute", *arguments)
+    assert (shown.returncode, message in shown.stderr) == (2, True)
+
+
+def test_nothing_graded_is_an_error_that_names_the_results(files):
+    broken = {"problem_id": "p", "tests": [{"assert": "assert f(1) == math.no_such_name"}]}
+    shown = marl_bench(
+        "execute", *files([{"problem_id": "p", "program": "def f(x): return x"}], [broken]), "--max-unscored", 1
+    )
+    assert shown.returncode == 1
+    assert "none of the 1 samples could be graded" in shown.stderr and "results.jsonl" in shown.stderr
 
 
 def test_a_part_of_the_problems_is_said_aloud(files):
@@ -150,7 +197,7 @@ def test_assertions_beside_the_program_are_said_aloud(files):
 
 
 def test_what_cannot_be_graded_fails_the_command_above_a_share(files):
-    broken = {"problem_id": "p", "tests": [{"assert": "assert f(1) == no_such_name"}]}
+    broken = {"problem_id": "p", "tests": [{"assert": "assert f(1) == math.no_such_name"}]}
     samples = [sample("echo"), {"problem_id": "p", "program": "def f(x): return x"}]
     shown = marl_bench("execute", *files(samples, [ECHO, broken]))
     assert shown.returncode == 1
@@ -169,6 +216,8 @@ def test_what_cannot_be_graded_fails_the_command_above_a_share(files):
         (["--k", "0"], "--k 0: should be different whole numbers from 1, for example 1,5,10."),
         (["--k", "1,x"], "--k 1,x: should be different whole numbers from 1"),
         (["--comparator", "token-v1"], "unknown comparator 'token-v1'. Did you mean 'tokens-v1'?"),
+        (["--packages", ""], "packages: '' is not installed here"),
+        (["--out", "/"], "results '/': is a folder; give the name of a file."),
         (["--require-isolation", "all"], "unknown isolation level 'all'. Did you mean 'full'?"),
     ],
 )

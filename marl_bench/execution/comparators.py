@@ -77,11 +77,15 @@ def _all_close(ours: Sequence[str], theirs: Sequence[str]) -> bool:
     )
 
 
-def _rounded(lines: set[frozenset[str]]) -> set[frozenset[float]] | None:
+def _rounded(lines: set[frozenset[str]]) -> set[tuple[str, ...]] | None:
+    """Returns the sets of rounded numbers as texts, whose hashes nobody can foresee; None if a word is no number equal to itself."""
     try:
-        return {frozenset(round(float(word), 3) for word in line) for line in lines}
+        numbers = [{round(float(word), 3) + 0.0 for word in line} for line in lines]
     except (ValueError, OverflowError):
         return None
+    if any(math.isnan(number) for line in numbers for number in line):
+        return None
+    return {tuple(sorted(map(repr, line))) for line in numbers}
 
 
 def _lines(text: str) -> list[str]:

@@ -23,6 +23,7 @@ CANCEL_SECONDS = 0.25
 _CHUNK = 1 << 16
 _STDERR_KEPT = 4096
 _MOST_REPORTS = 10_000
+_MOST_REPORT_BYTES = 4 << 20  # parsed, they take a hundred times as much
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Ended:
         stderr: The last of what it printed there.
         reports: What came through its channel, in order; written by code beside the program's, so nothing in it is certain.
         clean: False if it left more behind than its helper can remove.
+        prepared: False if the process ended before anything of the program ran.
     """
 
     exit_code: int
@@ -48,6 +50,7 @@ class Ended:
     stderr: bytes
     reports: tuple[dict[str, Any], ...]
     clean: bool
+    prepared: bool
 
 
 class _Output:
@@ -60,6 +63,17 @@ class _Output:
         self._parts: list[bytes] = []
         self._size = 0
         self.open = True
+        self._both = True
+
+    def close_write_end(self) -> None:
+        """Closes the end that was handed on."""
+        if self._both:
+            os.close(self.write_end)
+            self._both = False
+
+    def close(self) -> None:
+        self.close_write_end()
+        os.close(self.read_end)
 
     def take(self) -> bool:
         """Reads what there is; returns False once it has been more than the cap."""
@@ -97,7 +111,8 @@ class Running:
         self.helper, self._limits, self._pace = helper, limits, pace
         self.word = secrets.token_hex(8)
         cap = limits.output_mib << 20
-        self.stdout, self.stderr, self.reports = _Output(cap), _Output(cap, keep_last=_STDERR_KEPT), _Output(cap)
+        self.stdout, self.stderr = _Output(cap), _Output(cap, keep_last=_STDERR_KEPT)
+        self.reports = _Output(min(cap, _MOST_REPORT_BYTES))
         self.outputs = (self.stdout, self.stderr, self.reports)
         self._unsent = memoryview(b"")
         self.input_end: int | None = None
@@ -124,7 +139,9 @@ class Running:
         try:
             self.helper.start({**request, "word": self.word, "limits": limits}, files)
         finally:
-            for file in (*ours, *(output.write_end for output in self.outputs)):
+            for output in self.outputs:
+                output.close_write_end()
+            for file in ours:
                 os.close(file)
         self.feed()
 
@@ -163,12 +180,13 @@ class Running:
             stderr=self.stderr.content(),
             reports=tuple(_reports(self.reports.content(), self.word)),
             clean=self.ending["clean"],
+            prepared=self.ending["prepared"],
         )
 
     def close(self) -> None:
         """Closes our ends of its pipes."""
         for output in self.outputs:
-            os.close(output.read_end)
+            output.close()
         if self.input_end is not None:
             os.close(self.input_end)
             self.input_end = None

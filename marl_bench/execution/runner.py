@@ -58,6 +58,8 @@ class ProgramRunner:
         ConfigError: A package is not installed.
             UnknownNameError: No such comparator or level.
         """
+        if workers is not None and workers < 1:
+            raise ValueError(f"ProgramRunner: workers is {workers}; should be 1 or more.")
         if require_isolation not in LEVELS:
             raise UnknownNameError("isolation level", require_isolation, LEVELS)
         self.limits, self._packages, self._stop_at_first_failure = limits or Limits(), packages, stop_at_first_failure
@@ -66,6 +68,8 @@ class ProgramRunner:
         self.pace = min(MOST_PACE, max(1.0, first.loop_seconds / LOOP_SECONDS))
         self._ready = [first]
         self._lock = threading.Lock()
+        self._current: Results | None = None
+        self._closed = False
         try:
             if LEVELS.index(self.isolation.level) < LEVELS.index(require_isolation):
                 raise IsolationError(
@@ -86,7 +90,7 @@ class ProgramRunner:
         self.close()
 
     def run(self, programs: Iterable[Program], tests: Mapping[str, TestSuite]) -> "Results":
-        """Starts to run programs in the background; one round at a time.
+        """Starts to run programs in the background; one round at a time: an earlier one is cancelled.
 
         Args:
             programs: Read as they are needed, so the iterable may be long.
@@ -102,8 +106,10 @@ class ProgramRunner:
         return self._results(programs, tests, on_close=self.close)
 
     def close(self) -> None:
-        """Ends the helpers."""
-        self._cancel.set()
+        """Cancels what runs, and ends the helpers."""
+        self._closed = True
+        if self._current is not None:
+            self._current.close()
         for grader in self._graders:
             grader.close()
         while self._ready:
@@ -112,9 +118,14 @@ class ProgramRunner:
     def _results(
         self, programs: Iterable[Program], tests: Mapping[str, TestSuite], *, on_close: Callable[[], None] = _nothing
     ) -> "Results":
+        if self._closed:
+            raise RuntimeError("ProgramRunner: is closed; make another one.")
+        if self._current is not None:
+            self._current.close()
         workers = [functools.partial(self._run_one, grader) for grader in self._graders]
         self._cancel.clear()
-        return Results(programs, tests, workers, self._cancel, on_close=on_close)
+        self._current = Results(programs, tests, workers, self._cancel, on_close=on_close)
+        return self._current
 
     def _grader(self) -> Grader:
         return Grader(

@@ -96,6 +96,9 @@ _ON_ONESELF = {
     "ioprio_set": 1,
 }
 _SIGNALS = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
+_SHARED_ANONYMOUS = 0x21  # MAP_SHARED | MAP_ANONYMOUS
+_BUFFER_SIZES = (7, 8, 32, 33)  # SO_SNDBUF, SO_RCVBUF, and both with FORCE
+_SIGNALLING_SOCKETS = (0x8901, 0x8902)  # FIOSETOWN, SIOCSPGRP
 _SIGNALLING_FILES = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX
 
 
@@ -115,12 +118,23 @@ def filter_instructions(*, signals: bool) -> bytes | None:
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     wanted: list[tuple[str, list[object]]] = [(name, []) for name in _FORBIDDEN]
     wanted += [(name, [pyseccomp.Arg(place, pyseccomp.NE, 0)]) for name, place in _ON_ONESELF.items()]
+    wanted += [
+        ("setpriority", [pyseccomp.Arg(0, pyseccomp.NE, os.PRIO_PROCESS)])
+    ]  # else 0 is a whole group, or the whole user
+    wanted += [("ioprio_set", [pyseccomp.Arg(0, pyseccomp.NE, 1)])]
+    # Memory that no count of a process's own shows: shared without a file, and in the buffers of sockets.
+    wanted += [("mmap", [pyseccomp.Arg(3, pyseccomp.MASKED_EQ, _SHARED_ANONYMOUS, _SHARED_ANONYMOUS)])]
+    wanted += [("setsockopt", [pyseccomp.Arg(2, pyseccomp.MASKED_EQ, 0xFFFFFFFF, option)]) for option in _BUFFER_SIZES]
     wanted += [("socket", [pyseccomp.Arg(0, pyseccomp.NE, socket.AF_UNIX)])]
     if not signals:
         wanted += [(name, []) for name in _SIGNALS]
         # Files can be told to signal any process; the command is the lower half of its register.
         wanted += [
             ("fcntl", [pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, command)]) for command in _SIGNALLING_FILES
+        ]
+    if not signals:
+        wanted += [
+            ("ioctl", [pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, command)]) for command in _SIGNALLING_SOCKETS
         ]
     for name, arguments in wanted:
         try:

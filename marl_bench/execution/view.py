@@ -64,7 +64,13 @@ def _installed_packages(shown: Iterable[str]) -> set[str]:
         for path in shown
         if Path(path).is_dir() and not Path(path).is_symlink()
         for kind in _PACKAGE_FOLDERS
-        for pattern in (f"lib*/python*/{kind}", f"local/lib*/python*/{kind}", f"python*/{kind}", kind)
+        for pattern in (
+            f"lib*/python*/{kind}",
+            f"envs/*/lib*/python*/{kind}",
+            f"local/lib*/python*/{kind}",
+            f"python*/{kind}",
+            kind,
+        )
         for folder in Path(path).glob(pattern)
     }
     return {folder for folder in folders if not Path(folder).is_symlink()}
@@ -83,9 +89,9 @@ def _allowed(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _distribution(name: str) -> importlib.metadata.Distribution:
     try:
         return importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError as error:
+    except (importlib.metadata.PackageNotFoundError, ValueError) as error:
         raise ConfigError(
-            f"packages: '{name}' is not installed here; give names of installed packages, or none."
+            f"packages: '{name}' is not installed here; give names of packages as pip lists them, or none."
         ) from error
 
 

@@ -58,8 +58,9 @@ def test_statuses_of_calls(source, status, run_test):
 def test_values_that_apps_wraps_in_a_list(run_test):
     """Codewars problems store [value]; a longer list is the value itself."""
     five = "def f():\n    return 5"
-    assert run_test(five, CallTest("f", [], [5])).status == "passed"
-    assert run_test(five, CallTest("f", [], [5, 6])).status == "wrong_answer"
+    assert run_test(five, CallTest("f", [], [5], wrapped=True)).status == "passed"
+    assert run_test(five, CallTest("f", [], [5])).status == "wrong_answer"
+    assert run_test(five, CallTest("f", [], [5, 6], wrapped=True)).status == "wrong_answer"
 
 
 def test_a_promised_import_is_no_solution(run_test):
@@ -87,6 +88,10 @@ def test_a_promised_import_is_no_solution(run_test):
         ("assert f(1)", AssertTest("assert f(1)")),
         ("assert f(1) != 2", AssertTest("assert f(1) != 2")),
         ("x = f(1)\nassert x == 2", AssertTest("x = f(1)\nassert x == 2")),
+        ("assert 2 == f(1)", ExpressionTest("f(1)", 2)),
+        ("assert f(1) == Point(1)", AssertTest("assert f(1) == Point(1)")),
+        ("assert f(2) == f(1) + 1", AssertTest("assert f(2) == f(1) + 1")),
+        ("assert (f(1) == 2) == True", AssertTest("assert (f(1) == 2) == True")),
     ],
 )
 def test_assertions_are_judged_by_value_where_they_can_be(text, test):
@@ -98,6 +103,10 @@ def test_expected_expressions_know_nothing_of_the_program(run_test):
     test = ExpressionTest("area(1)", expected_expression="math.pi")
     assert run_test("import math\ndef area(r):\n    return math.pi * r * r", test).status == "passed"
     assert run_test("class math:\n    pi = 3\ndef area(r):\n    return 3", test).status == "wrong_answer"
+    opaque = run_test(
+        "def area(r):\n    return 3", ExpressionTest("area(1)", expected_expression="datetime.date(2020, 1, 1)")
+    )
+    assert (opaque.status, "is no plain data, so nothing can equal it" in opaque.message) == ("grader_error", True)
     broken = run_test("def area(r):\n    return 3", ExpressionTest("area(1)", expected_expression="area(2)"))
     assert broken.status == "grader_error"
     assert "area(2) has no value (NameError" in broken.message
@@ -162,6 +171,10 @@ def test_exceptions_of_the_candidate_reach_the_check(run_test):
     check = "def check(candidate):\n    try:\n        candidate(-1)\n    except ValueError:\n        return\n    assert False\n"
     test = CheckTest(check, "", "root")
     assert run_test("def root(x):\n    raise ValueError(x)", test).status == "passed"
+    assert (
+        run_test("import json\ndef root(x):\n    json.loads('{')", test).status == "passed"
+    )  # its error is a kind of ValueError
+    assert run_test("def root(x):\n    b'\\xff'.decode()", test).status == "passed"
     assert run_test("def root(x):\n    raise KeyError(x)", test).status == "runtime_error"
     assert run_test("def root(x):\n    return x", test).status == "wrong_answer"
 

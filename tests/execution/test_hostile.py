@@ -398,7 +398,7 @@ SCRIPTS = {
                 kept[-1][place] = 1
         time.sleep(30)
         """,
-        "memory timeout",
+        "memory timeout runtime_error",
     ),
     "change the helper's limits": (
         """
@@ -429,6 +429,38 @@ SCRIPTS = {
                 raise SystemExit("changed")
         """,
         "wrong_answer",
+    ),
+    "change the priority of all its user's processes": (
+        "import os\nos.setpriority(os.PRIO_USER, 0, 19)",
+        "runtime_error",
+    ),
+    "shared memory that is let go and kept": (
+        """
+        import mmap, time
+        kept = []
+        for _ in range(12):
+            kept.append(mmap.mmap(-1, 100 << 20))
+            kept[-1].write(b"x" * (100 << 20))
+            kept[-1].madvise(mmap.MADV_DONTNEED)
+        time.sleep(0.5)
+        """,
+        "runtime_error memory",
+    ),
+    "large socket buffers": (
+        "import socket\na, b = socket.socketpair()\na.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 26)",
+        "runtime_error",
+    ),
+    "steal the report of one's own beginning": (
+        """
+        import os
+        for file in range(3, 120):
+            try:
+                stolen = os.read(os.open(f"/proc/self/fd/{file}", os.O_RDONLY | os.O_NONBLOCK), 65536)
+            except OSError:
+                continue
+        os._exit(1)
+        """,
+        "runtime_error",
     ),
     "close the folder to others": ("import os\nos.chmod('.', 0o500)", "wrong_answer runtime_error"),
     "a signal without a name": ("import os\nos.kill(os.getpid(), 40)", "runtime_error"),
@@ -630,6 +662,7 @@ REPORTS = [
     '{"event": "raised", "error": "\\ud800\\npass@1 1.000 [1.00, 1.00]"}',
     '{"event": "compile_error", "error": []}',
     '{"event": "verdict", "status": "passed", "candidate": null}',
+    '{"event": "value", "value": ["c", ["s", ' + ", ".join(str(n * (2**61 - 1)) for n in range(30_000)) + "], 0]}",
     "null",
     "[" * 50_000,
 ]

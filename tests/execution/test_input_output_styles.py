@@ -378,6 +378,41 @@ STYLES = {
                 print(sum(map(int, input().split())), file=file)
         print(open(file.name).read(), end="")
     """,
+    "stdout wrapped anew": """
+        import io, sys
+        sys.stdout = io.TextIOWrapper(sys.stdout.detach(), encoding="utf-8")
+        for _ in range(int(input())):
+            print(sum(map(int, input().split())))
+    """,
+    "printed by a finalizer that uses globals": """
+        import sys
+        results = []
+        class Printer:
+            def __del__(self):
+                for result in results:
+                    sys.stdout.write(f"{result}\\n")
+        printer = Printer()
+        for _ in range(int(input())):
+            results.append(sum(map(int, input().split())))
+    """,
+    "its own source": """
+        import inspect
+        def total(row):
+            return sum(map(int, row.split()))
+        assert "def total" in inspect.getsource(total) and "inspect" in open(__file__).read()
+        for _ in range(int(input())):
+            print(total(input()))
+    """,
+    "spawned processes": """
+        import multiprocessing
+        def total(row):
+            return sum(map(int, row.split()))
+        if __name__ == "__main__":
+            rows = [input() for _ in range(int(input()))]
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                print(*pool.map(total, rows), sep="\\n")
+    """,
+    "a mark at the start of the source": "\ufefffor _ in range(int(input())):\n    print(sum(map(int, input().split())))\n",
     "warnings on stderr": """
         import sys
         print("debug " * 1000, file=sys.stderr)

@@ -106,7 +106,15 @@ def test_each_kind_of_isolation_holds_what_it_promises(launcher, secret, all_fac
     assert found.level == level_of(launcher, seccomp=found.seccomp)
     assert (facts["root"], facts["capabilities"], facts["no_new_privileges"]) == (False, 0, "1")
     assert facts["secrets"] == (not found.files_confined)
-    assert facts["environment"] == ["HOME", "LANG", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PATH", "TMPDIR"]
+    assert facts["environment"] == [
+        "HOME",
+        "LANG",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "PATH",
+        "PYTHONPATH",
+        "TMPDIR",
+    ]
     assert facts["seccomp"] == ("2" if found.seccomp else "0")
     if found.seccomp:
         assert not facts["socket"]

@@ -71,7 +71,7 @@ def test_four_formats(write):
 def test_call_based_apps(write):
     row = APPS | {"input_output": json.dumps({"fn_name": "g", "inputs": [[1, [2]]], "outputs": [[3]]})}
     suite = load_problems(str(write([row]))).problems["7"].suite
-    assert suite.tests == (CallTest("g", [1, [2]], [3]),)
+    assert suite.tests == (CallTest("g", [1, [2]], [3], wrapped=True),)
     assert "from typing import *" in suite.before
 
 
@@ -101,6 +101,18 @@ def test_folders_with_the_hubs_splits_tell_equal_ids_apart(sample_data):
         ([OWN | {"tests": []}], "line 1: problem sum has an empty list of tests; give at least one"),
         ([OWN | {"tests": [{"stdin": "1"}]}], "line 1: a test with the keys stdin; should be stdin and expected, or"),
         ([OWN | {"tests": [{"assert": "assert f("}]}], "line 1: SyntaxError"),
+        ([OWN | {"tests": [{"assert": "f(1) == 2"}]}], "line 1: ValueError: 'f\\(1\\) == 2' asserts nothing"),
+        ([OWN | {"tests": [{"stdin": 1, "expected": "1"}]}], "line 1: stdin of a test is '1'; should be a text"),
+        (
+            [OWN | {"tests": [{"function": "f", "arguments": 1, "expected": 1}]}],
+            "line 1: arguments of a test is '1'; should be a list",
+        ),
+        (
+            [OWN | {"tests": [{"code": "x = 1", "entry_point": "f"}]}],
+            "line 1: code of a test defines no function check",
+        ),
+        ([OWN | {"tests": [{"code": "def check(", "entry_point": "f"}]}], "line 1: SyntaxError"),
+        (["[" * 100_000], "line 1: is no JSON"),
         ([MBPP | {"test_list": []}], "line 1: problem MBPP/11 has an empty test_list"),
         ([HUMANEVAL | {"test": "def check("}], "line 1: SyntaxError"),
         ([APPS | {"input_output": "{"}], "line 1: JSONDecodeError"),
@@ -110,6 +122,12 @@ def test_folders_with_the_hubs_splits_tell_equal_ids_apart(sample_data):
 def test_wrong_problem_files(rows, message, write):
     with pytest.raises(DataError, match=message):
         load_problems(str(write(rows)))
+
+
+def test_a_mark_at_the_start_of_a_file_is_no_error(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(OWN).encode() + b"\r\n")
+    assert list(load_problems(str(path)).problems) == ["sum"]
 
 
 def test_missing_problem_set():

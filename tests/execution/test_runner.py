@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from marl_bench.errors import IsolationError, UnknownNameError
-from marl_bench.execution.programs import CallTest, Limits, Program, StdioTest, TestSuite
+from marl_bench.execution.programs import CallTest, CheckTest, Limits, Program, StdioTest, TestSuite
 from marl_bench.execution.runner import ProgramRunner, run_programs
 from marl_bench.execution.sandbox.processes import descendants
 
@@ -55,6 +56,41 @@ def test_closing_cancels_what_runs(two_workers):
         time.sleep(0.2)
     assert time.monotonic() - began < 10  # 100 programs of a second each on two workers would take 50
     assert [result.status for result in two_workers.run([Program("p", "print(input())")], ECHO)] == ["passed"]
+
+
+def test_a_new_round_ends_the_one_before(two_workers):
+    """Two rounds never share a helper: the first is cancelled, and the second is as if it were alone."""
+    first = two_workers.run([Program("p", "import time\ntime.sleep(0.2)\nprint(input())")] * 50, ECHO)
+    assert next(first).status == "passed"
+    assert [result.status for result in two_workers.run([Program("p", "print(input())")] * 20, ECHO)] == ["passed"] * 20
+    assert len(list(first)) < 49
+
+
+def test_an_error_of_the_consumer_is_the_one_that_is_seen():
+    with pytest.raises(KeyError, match="mine"), ProgramRunner(workers=2) as runner:
+        for _ in runner.run([Program("p", "import time\ntime.sleep(0.1)\nprint(input())")] * 50, ECHO):
+            raise KeyError("mine")
+    with pytest.raises(RuntimeError, match="is closed"):
+        runner.run([], ECHO)
+
+
+def test_no_file_stays_open(two_workers):
+    """Over many programs, cancelled rounds and lost helpers, this process has as many open files as before."""
+    check = CheckTest("def check(c):\n    for n in range(2):\n        assert c(n) == n", "", "f")
+    suites = ECHO | {"c": TestSuite("c", (check,))}
+    list(two_workers.run([Program("c", "def f(n):\n    return n")] * 4, suites))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        assert {
+            result.status for result in two_workers.run([Program("c", "def f(n):\n    return n")] * 10, suites)
+        } == {"passed"}
+        with two_workers.run([Program("p", "while True: pass")] * 4, suites):
+            pass
+        for pid in descendants(os.getpid()):
+            if _is_helper(pid):
+                os.kill(pid, signal.SIGKILL)
+    list(two_workers.run([Program("c", "def f(n):\n    return n")] * 4, suites))
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2  # a helper more or less
 
 
 def test_closing_from_another_thread_ends_the_iteration(two_workers):
@@ -118,7 +154,6 @@ def test_what_does_not_compile_is_run_once(two_workers):
 
 def test_a_lost_helper_is_replaced_and_its_program_run_again(two_workers, monkeypatch):
     """The helper is killed from outside while its program sleeps: the program is innocent, and gets another chance."""
-    import signal
 
     def kill_soon():
         time.sleep(0.3)
@@ -156,7 +191,7 @@ def test_unknown_level_and_comparator_are_errors():
 
 @pytest.mark.parametrize("field", ["timeout_seconds", "memory_mib", "processes"])
 def test_limits_are_positive(field):
-    with pytest.raises(ValueError, match=f"{field} is 0; should be above 0"):
+    with pytest.raises(ValueError, match=f"{field} is 0; should be above 0 and at most"):
         Limits(**{field: 0})
 
 

@@ -169,8 +169,14 @@ def test_crafted_hashes_cost_nothing():
     """Multiples of 2^61 - 1 share one hash: a set of 100,000 of them would take minutes to build."""
     colliding = [n * (2**61 - 1) for n in range(100_000)]
     began = time.process_time()
-    for data in (["s", *colliding], ["s", ["z", *colliding]], ["d", [["z", *colliding], 1]]):
-        assert not equal_to(data, {1})
+    for data in (
+        ["s", *colliding],
+        ["s", ["z", *colliding]],
+        ["d", [["z", *colliding], 1]],
+        ["c", ["s", *colliding], 0],
+        ["r", ["z", *colliding], 1, 1],
+    ):
+        assert not equal_to(data, {1}) and not equal_to(data, 1) and not equal_as_json(data, 1)
         assert not equal_to(data, {frozenset({1}): 1})
     assert time.process_time() - began < 5  # two orders below what building them takes
 

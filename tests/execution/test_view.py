@@ -41,7 +41,7 @@ def test_allowed_packages_are_their_own_folders():
 
 def test_a_package_that_is_not_installed_is_an_error():
     with pytest.raises(
-        ConfigError, match="packages: 'nump' is not installed here; give names of installed packages, or none"
+        ConfigError, match="packages: 'nump' is not installed here; give names of packages as pip lists them, or none"
     ):
         view_of(["nump"])
     with pytest.raises(ConfigError, match="packages: 'nump' is not installed here"):

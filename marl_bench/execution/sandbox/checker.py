@@ -23,7 +23,7 @@ class Candidate:
         self.failure: dict[str, Any] | None = None
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Returns what the candidate's function returns, or raises an exception of the same builtin type."""
+        """Returns what the candidate's function returns, or raises an exception of the builtin type that it raised or descends from."""
         call = {"call": self._name, "arguments": plain_data.encode(list(arguments)), "named": plain_data.encode(named)}
         data = json.dumps(call).encode() + b"\n"
         self.failure = None
@@ -35,8 +35,6 @@ class Candidate:
         for line in self._answers:
             if line.startswith(self._word):
                 report = json.loads(line[len(self._word) :])
-                if report["event"] == "entered":
-                    continue
                 if report["event"] == "value":
                     return plain_data.decode(report["value"])
                 self.failure = report
@@ -46,9 +44,14 @@ class Candidate:
 
 
 def _as_raised(report: dict[str, Any]) -> BaseException:
-    kind = getattr(builtins, str(report.get("error")), None)
-    if report["event"] == "raised" and isinstance(kind, type) and issubclass(kind, Exception):
-        return kind("raised by the candidate")
+    kind = getattr(builtins, str(report.get("builtin")), None)
+    if report["event"] != "raised" or not (isinstance(kind, type) and issubclass(kind, Exception)):
+        return CandidateFailed(report["event"])
+    for each in kind.__mro__:
+        try:
+            return each(str(report.get("text")))  # type: ignore[no-any-return]
+        except TypeError:
+            continue  # it takes more than a text; its parent is the next best
     return CandidateFailed(report["event"])
 
 
@@ -65,8 +68,13 @@ def run_check(request: dict[str, Any], reports: Reports) -> None:
         try:
             module.__dict__["check"](candidate)
         except BaseException as error:  # noqa: BLE001 (every way in which a check fails is a verdict)
-            reports.send(event="verdict", status="failed", error=type(error).__name__[:80], candidate=candidate.failure)
+            reports.send(
+                event="verdict",
+                status="failed",
+                error=f"{type(error).__name__}: {error}".removesuffix(": ")[:200],
+                candidate=candidate.failure,
+            )
             return
         reports.send(event="verdict", status="passed")
 
-    finish(exit_code(check, reports), None, reports)
+    finish(exit_code(check, reports), "test", reports)

@@ -8,7 +8,6 @@ import errno
 import gc
 import importlib
 import os
-import shutil
 import signal
 import site
 import socket
@@ -21,6 +20,8 @@ from marl_bench.execution.sandbox import checker, kernel, layout, processes, pro
 LINUX = sys.platform == "linux"
 WATCH_SECONDS = 0.1
 _FRAMES_BELOW_A_PROGRAM = 9
+_ENTERING = 99
+_SLACK_PROCESSES = 256
 _NAMESPACES = (
     kernel.CLONE_NEWUSER
     | kernel.CLONE_NEWNS
@@ -46,6 +47,9 @@ class Helper:
         self._filter = bytes.fromhex(settings["filter"])
         self._folder_mode = os.stat(settings["folder"]).st_mode
         self._folder, self._alone = settings["folder"], settings["isolation"] != "process"
+        # Where programs run as the user who started them, that user's other processes count towards the kernel's limit.
+        shares_user = settings["isolation"] == "process" and settings["user"] is None
+        self._more_processes = processes.tasks_of_user() + _SLACK_PROCESSES if shares_user else 0
         self._harmless_kill = not self._alone and not self._filter
         # Where programs may send signals, the helper itself needs nothing that the filter forbids, so it is installed once for all.
         if self._filter and self._alone:
@@ -62,15 +66,18 @@ class Helper:
 
     def _run(self, request: dict[str, Any], files: list[int]) -> None:
         began = time.monotonic()
+        entered, entering = (
+            os.pipe()
+        )  # the program never has it, so it cannot pretend that its process was not prepared
         child = os.fork()
         if child == 0:
-            self._become(request, files)
-        for file in files:
+            self._become(request, files, entering)
+        for file in (*files, entering):
             os.close(file)
         limits = request["limits"]
         del request, files
         with processes.Ending(child) as ending:
-            cause = self._watch(child, ending, limits["memory_bytes"])
+            cause = self._watch(child, ending, limits)
             if cause:
                 processes.kill(child, alone=self._alone)
                 ending.take()
@@ -79,6 +86,8 @@ class Helper:
         if not processes.end_all(child, alone=self._alone):
             os._exit(3)  # the parent starts another helper; the PID namespace ends with this one
         clean = self._clean()
+        prepared = bool(os.read(entered, 1))
+        os.close(entered)
         wire.send(
             self._connection,
             {
@@ -87,11 +96,12 @@ class Helper:
                 "cpu_seconds": ending.usage.ru_utime + ending.usage.ru_stime,
                 "seconds": seconds,
                 "clean": clean,
+                "prepared": prepared,
             },
         )
 
-    def _watch(self, child: int, ending: processes.Ending, memory_bytes: int) -> str:
-        """Waits for the child's end; returns why it has to be ended before, `asked` or `memory`, else an empty text."""
+    def _watch(self, child: int, ending: processes.Ending, limits: dict[str, Any]) -> str:
+        """Waits for the child's end; returns why it has to be ended before, `asked`, `memory` or `processes`, else an empty text."""
         while True:
             asked = ending.wait(self._connection, WATCH_SECONDS)
             if ending.status is not None:
@@ -101,8 +111,10 @@ class Helper:
                     processes.end_all(child, alone=self._alone)
                     os._exit(0)
                 return "asked"
-            used = (processes.private_bytes(pid) - self._baseline for pid in processes.descendants(os.getpid()))
-            if sum(max(0, each) for each in used) > memory_bytes:
+            found = processes.descendants(os.getpid())
+            if len(found) > limits["processes"]:
+                return "processes"
+            if sum(max(0, processes.private_bytes(pid) - self._baseline) for pid in found) > limits["memory_bytes"]:
                 return "memory"
 
     def _clean(self) -> bool:
@@ -116,23 +128,25 @@ class Helper:
             return False
         return True
 
-    def _become(self, request: dict[str, Any], files: list[int]) -> NoReturn:
-        """Becomes the program; runs in the child. Whatever fails before the report `entered` is no fault of the program."""
+    def _become(self, request: dict[str, Any], files: list[int], entering: int) -> NoReturn:
+        """Becomes the program; runs in the child. Whatever fails before a byte is written to `entering` is no fault of the program."""
         try:
-            reports = self._enter(request, files)
-            reports.send(event="entered")
+            reports = self._enter(request, files, os.dup2(entering, _ENTERING))
+            os.write(_ENTERING, b"x")
+            os.close(_ENTERING)
             _MODES[request["mode"]](request, reports)
         finally:
             os._exit(70)
 
-    def _enter(self, request: dict[str, Any], files: list[int]) -> program.Reports:
+    def _enter(self, request: dict[str, Any], files: list[int], kept: int) -> program.Reports:
         self._connection.close()
         os.setsid()
         # Copies above all of them first, so that no target is overwritten before it is copied.
         copies = [os.dup2(file, 64 + place) for place, file in enumerate(files)]
         for place, file in enumerate(copies):
             os.dup2(file, place)
-        os.closerange(len(files), 4096)
+        os.closerange(len(files), kept)
+        os.closerange(kept + 1, 4096)
         if request["mode"] != "script":  # its first file is for calls or answers; the program's own input is empty
             request["input"] = os.dup(0)
             null = os.open(os.devnull, os.O_RDONLY)
@@ -140,7 +154,7 @@ class Helper:
             os.close(null)
             request["output"] = 4
         os.chdir(self._folder)
-        processes.set_limits(request["limits"])
+        processes.set_limits(request["limits"], more_processes=self._more_processes)
         if LINUX:
             kernel.die_with_parent(signal.SIGKILL)
         if self._filter:
@@ -183,11 +197,7 @@ def main() -> None:
         "loop_seconds": _loop_seconds(),
     }
     wire.send(connection, ready)
-    try:
-        Helper(settings, connection).serve()
-    finally:
-        if not settings["own_world"]:
-            shutil.rmtree(settings["folder"], ignore_errors=True)
+    Helper(settings, connection).serve()
 
 
 def _isolate(settings: dict[str, Any], connection: socket.socket) -> bool:

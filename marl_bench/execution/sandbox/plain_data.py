@@ -114,6 +114,13 @@ def decode(data: Any) -> Any:
         raise ValueError(f"no plain data: {error}") from error
 
 
+def _decode_number(data: Any) -> Any:
+    """Decodes a number and nothing that could hold more."""
+    if isinstance(data, list) and data[:1] not in (["i"], ["f"]):
+        raise ValueError("no number")
+    return decode(data)
+
+
 def _decode_decimal(items: list[Any]) -> Any:
     import decimal
 
@@ -126,7 +133,7 @@ def _decode_decimal(items: list[Any]) -> Any:
 def _decode_fraction(items: list[Any]) -> Any:
     import fractions
 
-    numerator, denominator = decode(items[0]), decode(items[1])
+    numerator, denominator = _decode_number(items[0]), _decode_number(items[1])
     if type(numerator) is not int or type(denominator) is not int or max(map(abs, (numerator, denominator))) >> 4096:
         raise ValueError("no fraction of usual size")
     return fractions.Fraction(numerator, denominator)
@@ -139,8 +146,8 @@ _DECODERS: dict[str, Callable[[list[Any]], Any]] = {
     "s": lambda items: {decode(item) for item in items},
     "z": lambda items: frozenset(decode(item) for item in items),
     "b": lambda items: bytes.fromhex(items[0]),
-    "c": lambda items: complex(decode(items[0]), decode(items[1])),
-    "r": lambda items: range(*map(decode, items)),
+    "c": lambda items: complex(_decode_number(items[0]), _decode_number(items[1])),
+    "r": lambda items: range(*map(_decode_number, items)),
     "i": lambda items: int(items[0], 16),
     "f": lambda items: float(items[0]),
     "D": _decode_decimal,

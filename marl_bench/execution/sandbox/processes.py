@@ -18,11 +18,11 @@ _STACK_BYTES = 128 << 20  # the kernel keeps this much free below the stack what
 _ADDRESS_SPACE_SLACK = 2 << 30
 
 
-def set_limits(limits: dict[str, Any]) -> None:
+def set_limits(limits: dict[str, Any], *, more_processes: int) -> None:
     """Limits this process and those it starts.
 
     The address space is wider than the memory limit, because stacks of threads are reserved and rarely used; the memory in use is
-    watched by the helper.
+    watched by the helper. `more_processes` are those of the same user that are none of the program's.
     """
     cpu = math.ceil(limits["cpu_seconds"])
     _lower(resource.RLIMIT_CPU, cpu, cpu + 1)
@@ -30,8 +30,7 @@ def set_limits(limits: dict[str, Any]) -> None:
     _lower(resource.RLIMIT_FSIZE, limits["folder_bytes"])
     _lower(resource.RLIMIT_NOFILE, limits["open_files"])
     _lower(resource.RLIMIT_CORE, 0)
-    if limits["processes"] is not None:
-        _lower(resource.RLIMIT_NPROC, limits["processes"])
+    _lower(resource.RLIMIT_NPROC, limits["processes"] + more_processes)
 
 
 def allow_deep_stacks() -> None:
@@ -60,11 +59,22 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def tasks_of_user() -> int:
+    """Returns how many processes and threads this process's user has; 0 where the system does not tell."""
+    count = 0
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):
+            with contextlib.suppress(OSError):
+                if name.isdigit() and os.stat(f"/proc/{name}").st_uid == os.getuid():
+                    count += len(os.listdir(f"/proc/{name}/task"))
+    return count
+
+
 def private_bytes(pid: int) -> int:
     """Returns the memory of a process that is no file's: its own, shared since a fork, and shared on purpose; 0 if it has gone."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            lines = [line.split() for line in file if line.startswith(("RssAnon:", "RssShmem:"))]
+            lines = [line.split() for line in file if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:"))]
     except OSError:
         return 0
     return sum(int(line[1]) << 10 for line in lines)

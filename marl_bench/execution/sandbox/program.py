@@ -14,6 +14,8 @@ from typing import Any
 from marl_bench.execution.sandbox import plain_data
 
 STDIN, STDOUT, STDERR = 0, 1, 2
+# A program that says one of these may want its own file, which costs a little; others do without.
+_READS_ITSELF = ("__file__", "inspect", "spawn", "forkserver", "argv", "linecache", "runpy", "__main__.py")
 _UNREADABLE = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)
 
 
@@ -54,10 +56,14 @@ def _text_stream(file: int, mode: str, name: str, **options: Any) -> io.TextIOWr
     return stream
 
 
+def _file() -> str:
+    return os.path.join(os.getcwd(), "main.py")
+
+
 def new_module(name: str) -> types.ModuleType:
     """Makes the module that the program's code runs in."""
     module = types.ModuleType(name)
-    module.__dict__.update(__builtins__=builtins, __file__="main.py")
+    module.__dict__.update(__builtins__=builtins, __file__=_file())
     sys.modules[name] = module
     return module
 
@@ -68,7 +74,7 @@ def compiled(source: str, reports: Reports, *, body_allowed: bool = False) -> ty
     `body_allowed` also takes what compiles as the body of a function only, such as a `return` outside one.
     """
     try:
-        return compile(source, "main.py", "exec", dont_inherit=True)
+        return compile(source, _file(), "exec", dont_inherit=True)
     except _UNREADABLE as error:
         code = _compiled_as_body(source) if body_allowed else None
         if code is None:
@@ -84,7 +90,7 @@ def _compiled_as_body(source: str) -> types.CodeType | None:
         function = wrapped.body[0]
         assert isinstance(function, ast.FunctionDef)
         function.body = ast.parse(source).body or function.body
-        return compile(wrapped, "main.py", "exec", dont_inherit=True)
+        return compile(wrapped, _file(), "exec", dont_inherit=True)
     except _UNREADABLE:
         return None
 
@@ -106,9 +112,17 @@ def exit_code(run: Callable[[], object], reports: Reports) -> int:
     return 0
 
 
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)[:200]
+    except BaseException:  # noqa: BLE001 (a text that cannot be made is none)
+        return ""
+
+
 def report_exception(error: BaseException, reports: Reports) -> None:
     """Reports what ended the program, and prints its traceback as Python does."""
-    reports.send(event="raised", error=type(error).__name__[:80])
+    kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins"]
+    reports.send(event="raised", error=type(error).__name__[:80], builtin=kinds[0], text=_text_of(error))
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
         trace = trace.tb_next  # the program's own frames only
@@ -118,37 +132,44 @@ def report_exception(error: BaseException, reports: Reports) -> None:
         return
 
 
-def finish(code: int, main: types.ModuleType | None, reports: Reports) -> None:
-    """Ends the process as an interpreter would: waits for threads, runs atexit, frees the program's objects, flushes."""
-    ending = exit_code(lambda: _wind_down(main), reports)
+def finish(code: int, name: str, reports: Reports) -> None:
+    """Ends the process as an interpreter would: waits for threads, runs atexit, frees the module of that name, flushes."""
+    ending = exit_code(lambda: _wind_down(name), reports)
     os._exit(code or ending)
 
 
-def _wind_down(main: types.ModuleType | None) -> None:
+def _wind_down(name: str) -> None:
     if "threading" in sys.modules:
         sys.modules["threading"]._shutdown()
     atexit._run_exitfuncs()
     _flush(sys.stdout, sys.stderr)
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-    if main is not None:
-        main.__dict__.clear()  # files that the program left open are flushed when they are freed
-        gc.collect()
+    # Nothing else holds the module: its objects are finalized while its globals are still there, and open files are flushed.
+    for each in (name, "__main__"):
+        sys.modules.pop(each, None)
+    gc.collect()
     _flush(sys.stdout, sys.stderr)
 
 
 def _flush(*streams: Any) -> None:
     for stream in streams:
-        if stream is not None and not getattr(stream, "closed", False):
-            stream.flush()
+        try:
+            if stream is not None and not getattr(stream, "closed", False):
+                stream.flush()
+        except ValueError:
+            continue  # detached: another stream has its buffer
 
 
 def run_script(request: dict[str, Any], reports: Reports) -> None:
     """Runs the program as `python main.py` would; `body_allowed` also takes what only compiles as the body of a function."""
-    main = new_module("__main__")
-    code = compiled(request["source"], reports, body_allowed=request["body_allowed"])
+    source = request["source"].removeprefix("\ufeff")  # as Python does with a file that begins with it
+    if any(word in source for word in _READS_ITSELF):
+        with open(_file(), "w", encoding="utf-8", errors="surrogatepass") as file:
+            file.write(source)
+    code = compiled(source, reports, body_allowed=request["body_allowed"])
     if code is None:
         os._exit(1)
-    finish(exit_code(lambda: exec(code, main.__dict__), reports), main, reports)
+    finish(exit_code(lambda: exec(code, new_module("__main__").__dict__), reports), "__main__", reports)
 
 
 def serve(request: dict[str, Any], reports: Reports) -> None:
@@ -156,13 +177,12 @@ def serve(request: dict[str, Any], reports: Reports) -> None:
 
     A call is `{"call": name, "arguments": data}` of a function, or of a method of class `Solution`, or `{"value_of": expression}`.
     """
-    module = new_module("solution")
-    scope = module.__dict__
     code = compiled(request["source"], reports)
     if code is None:
         os._exit(1)
 
     def load_and_answer() -> None:
+        scope = _solution_module().__dict__
         exec(compile(request["before"], "before.py", "exec"), scope)
         given = dict(scope)
         exec(code, scope)
@@ -174,7 +194,13 @@ def serve(request: dict[str, Any], reports: Reports) -> None:
                 except Exception as error:  # noqa: BLE001 (the next call may still go well)
                     report_exception(error, reports)
 
-    finish(exit_code(load_and_answer, reports), module, reports)
+    finish(exit_code(load_and_answer, reports), "solution", reports)
+
+
+def _solution_module() -> types.ModuleType:
+    """Makes the module of a program that is called; programs that look for `__main__` find it there too."""
+    module = sys.modules["__main__"] = new_module("solution")
+    return module
 
 
 def _answer(call: dict[str, Any], scope: dict[str, Any], given: dict[str, Any]) -> Any:
@@ -198,16 +224,16 @@ def _function(name: str, scope: dict[str, Any], given: dict[str, Any]) -> Callab
 
 def run_asserts(request: dict[str, Any], reports: Reports) -> None:
     """Loads the program and runs assertions in its own process, where it could interfere: only for those that need its objects."""
-    module = new_module("solution")
     code = compiled(request["source"], reports)
     if code is None:
         os._exit(1)
 
     def load_and_assert() -> None:
-        exec(compile(request["before"], "before.py", "exec"), module.__dict__)
-        exec(code, module.__dict__)
-        exec(compile(request["after"], "after.py", "exec"), module.__dict__)
-        exec(compile(request["asserts"], "test.py", "exec"), module.__dict__)
+        scope = _solution_module().__dict__
+        exec(compile(request["before"], "before.py", "exec"), scope)
+        exec(code, scope)
+        exec(compile(request["after"], "after.py", "exec"), scope)
+        exec(compile(request["asserts"], "test.py", "exec"), scope)
         reports.send(event="verdict", status="passed")
 
-    finish(exit_code(load_and_assert, reports), module, reports)
+    finish(exit_code(load_and_assert, reports), "solution", reports)
