@@ -1,9 +1,14 @@
 """Runners for the tests of execution: small limits, so that what must be stopped is stopped soon."""
 
+import os
+import time
+from pathlib import Path
+
 import pytest
 
 from marl_bench.execution.programs import Limits, Program, StdioTest, TestSuite
 from marl_bench.execution.runner import ProgramRunner
+from marl_bench.execution.sandbox.processes import descendants
 
 SMALL = Limits(timeout_seconds=1.0, memory_mib=256, output_mib=1, folder_mib=8, processes=32)
 
@@ -36,3 +41,40 @@ def run_test(runner):
 def run_script(run_test):
     """Runs one program as a script and returns the test's result."""
     return lambda source, stdin="", expected="42\n": run_test(source, StdioTest(stdin, expected))
+
+
+@pytest.fixture(scope="module")
+def nothing_is_left(runner):
+    """Whatever the suite ran has left no process, file or socket; what a worker keeps is one helper for programs, one for checks."""
+    files = _escaped_files()
+    sockets = _listening()
+    yield
+    time.sleep(0.2)
+    below = [_command(pid) for pid in descendants(os.getpid())]
+    helpers = [command for command in below if "sandbox.helper" in command]
+    # Each helper is two processes, one outside its PID namespace and the first one in it.
+    assert helpers == below and len(helpers) <= 4
+    assert _escaped_files() == files
+    assert _listening() == sockets
+
+
+def _escaped_files():
+    return {
+        path
+        for place in ("/tmp", "/usr", "/usr/lib", "/var/tmp", "/dev/shm", "/etc")
+        for path in Path(place).glob("*escaped*")
+    }
+
+
+def _listening():
+    return {
+        line.split()[1] for name in ("tcp", "tcp6") for line in _lines(f"/proc/net/{name}") if line.split()[3] == "0A"
+    }
+
+
+def _lines(path):
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def _command(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
