@@ -55,7 +55,7 @@ class ProgramRunner:
 
         Raises:
             IsolationError: Less isolation than required, or programs cannot be run here at all.
-        ConfigError: A package is not installed.
+            ConfigError: A package is not installed.
             UnknownNameError: No such comparator or level.
         """
         if workers is not None and workers < 1:
