@@ -181,11 +181,12 @@ def _ks(text: str) -> list[int]:
 
 
 def _show_statuses(graded: list["GradedSample"]) -> None:
-    from marl_bench.execution.grade_file import status_counts
+    from collections import Counter
+
     from marl_bench.execution.programs import STATUSES
 
-    counts = status_counts(graded)
-    typer.echo("Samples: " + ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts.get(status)))
+    counts = Counter(sample.status for sample in graded)
+    typer.echo("Samples: " + ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status]))
     beside = sum(sample.in_process for sample in graded)
     if beside:
         typer.echo(

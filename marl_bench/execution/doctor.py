@@ -102,7 +102,14 @@ def diagnose_host() -> Diagnosis:
             "set-user-id programs start with their owner's rights",
         ),
         Feature("unprivileged user", True, "programs run as another user than root" if root else "not root", ""),
-        Feature("limits", True, "CPU, clock, memory, output, files, processes, core dumps", ""),
+        Feature(
+            "limits",
+            sys.platform == "linux",
+            "CPU, clock, memory, output, files, processes, core dumps"
+            if sys.platform == "linux"
+            else "clock and output for certain",
+            "programs may use more memory and processes than they may",
+        ),
         Feature(
             "/proc of its own",
             isolation.proc,

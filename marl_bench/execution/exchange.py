@@ -32,7 +32,7 @@ class Ended:
 
     Attributes:
         exit_code: As `os.waitstatus_to_exitcode` gives it: negative for a signal.
-        cause: `""` if it ended by itself, else `timeout`, `output_limit`, `memory`, or `asked` when it was no longer needed.
+        cause: `""` if it ended by itself, else `timeout`, `output_limit`, `memory`, `processes`, or `asked` when it was no longer needed.
         cpu_seconds: CPU seconds.
         seconds: Seconds of the clock.
         stdout: What it printed.

@@ -2,11 +2,11 @@
 
 import dataclasses
 import errno
+import functools
 import hashlib
 import json
 import os
 import platform
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,9 @@ class Job:
     all_tests: bool
     packages: tuple[str, ...]
 
+    @functools.cached_property
     def header(self) -> dict[str, Any]:
-        """Returns what two runs must share to be one: digests of the problems, and every setting that may change a result."""
+        """What two runs must share to be one: digests of the problems, and every setting that may change a result."""
         suites = {program.problem_id: self.problems.find(program.problem_id).suite for program in self.samples}
         return {
             "schema_version": SCHEMA_VERSION,
@@ -118,9 +119,8 @@ def finished_samples(job: Job, out: Path) -> list[GradedSample]:
     data = out.read_bytes()
     header: dict[str, Any] | None = None
     found: list[GradedSample] = []
-    for number, line in enumerate(
-        data[: data.rfind(b"\n") + 1].splitlines(), start=1
-    ):  # a torn last line does not count
+    whole = data[: data.rfind(b"\n") + 1]  # a torn last line does not count
+    for number, line in enumerate(whole.splitlines(), start=1):
         try:
             row = json.loads(line)
             if number == 1:
@@ -138,7 +138,7 @@ def finished_samples(job: Job, out: Path) -> list[GradedSample]:
 
 def _check_same(job: Job, header: Mapping[str, Any], found: Sequence[GradedSample], out: Path) -> None:
     advice = "give another --out, or remove the file to grade again."
-    wanted = job.header()
+    wanted = job.header
     for name in [name for name in wanted if name != "problems" and header.get(name) != wanted[name]]:
         raise RunFolderError(
             f"results '{out}': were made with {name} {header.get(name)}, now it is {wanted[name]}; {advice}"
@@ -202,7 +202,7 @@ def _grade(
         if whole != data:
             write_bytes_atomically(out, whole)  # a run that was killed left a torn line
         if not whole:
-            append_jsonl(out, {"header": job.header()})
+            append_jsonl(out, {"header": job.header})
         append_jsonl(out, {"session": {**runner.isolation.to_json(), "pace": round(runner.pace, 3)}})
     suites = {name: problem.suite for name, problem in job.problems.problems.items() if problem.suite is not None}
     with runner.run(waiting, suites) as results:
@@ -212,11 +212,6 @@ def _grade(
             done[sample.problem_id, sample.sample_index] = sample
             listener(sample, len(done))
     return [done[program.problem_id, program.sample_index] for program in job.samples]
-
-
-def status_counts(samples: Iterable[GradedSample]) -> Mapping[Status, int]:
-    """Returns how many samples ended in each status."""
-    return Counter(sample.status for sample in samples)
 
 
 def _sample(row: Mapping[str, Any]) -> GradedSample:

@@ -67,7 +67,7 @@ class Grader:
         self._comparator_name, self._comparator = comparator_name, comparator(comparator_name)
         self._helpers: dict[str, HelperProcess] = {}
         self._expected: dict[tuple[str, str], Any] = {}
-        self._plain: dict[str, list[tuple[dict[str, Any], Callable[[Any], bool]]]] = {}
+        self._plain: dict[CheckTest, list[tuple[dict[str, Any], Callable[[Any], bool]]]] = {}
 
     def grade(self, program: Program, suite: TestSuite, test: Test) -> TestResult:
         """Runs a program in a test.
@@ -141,8 +141,8 @@ class Grader:
 
     def _plain_calls(self, test: CheckTest) -> list[tuple[dict[str, Any], Callable[[Any], bool]]]:
         """Returns the calls of a check that only compares them with literals, else an empty list."""
-        if test.code not in self._plain:
-            self._plain[test.code] = [
+        if test not in self._plain:
+            self._plain[test] = [
                 (
                     {
                         "call": test.entry_point,
@@ -153,7 +153,7 @@ class Grader:
                 )
                 for call in plain_calls(test.code) or ()
             ]
-        return self._plain[test.code]
+        return self._plain[test]
 
     def _asserts(self, program: Program, suite: TestSuite, test: AssertTest) -> TestResult:
         ended = self._run({**_module(program, suite), "mode": "asserts", "asserts": test.code})
@@ -278,11 +278,12 @@ class Grader:
                 raise ValueError(
                     f"problem {suite.problem_id}: {test.expected_expression} has no value ({_last_line(ended.stderr)})"
                 )
-            if _is_opaque(values[0]):
+            expected, again = (plain_data.decode(values[0]) for _ in range(2))
+            if expected != again:  # it holds what is no plain data, or NaN
                 raise ValueError(
                     f"problem {suite.problem_id}: {test.expected_expression} is no plain data, so nothing can equal it"
                 )
-            self._expected[key] = plain_data.decode(values[0])
+            self._expected[key] = expected
         return self._expected[key]
 
 
@@ -306,7 +307,7 @@ def _raised(report: dict[str, Any] | None) -> tuple[Status, str]:
 
 
 def _result(ended: Ended, status: Status, message: str = "", *, in_process: bool = False) -> TestResult:
-    return TestResult(status, ended.seconds, ended.cpu_seconds, _one_line(message), in_process)
+    return TestResult(status, ended.seconds, ended.cpu_seconds, one_line(message), in_process)
 
 
 def _signal_name(number: int) -> str:
@@ -316,7 +317,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Returns what a program wrote as one line of printable characters, so that it cannot pass for lines of ours."""
     shown = text[: 2 * MOST_MESSAGE].encode("utf-8", "backslashreplace").decode()
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)[:MOST_MESSAGE]
@@ -329,10 +330,6 @@ def _last_line(data: bytes) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
-
-
-def _is_opaque(data: Any) -> bool:
-    return isinstance(data, list) and (data[:1] == ["o"] or any(map(_is_opaque, data)))
 
 
 def _shown(data: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from marl_bench.errors import IsolationError, UnknownNameError
-from marl_bench.execution.grading import Grader
+from marl_bench.execution.grading import Grader, one_line
 from marl_bench.execution.helper_process import HelperDied, HelperProcess
 from marl_bench.execution.isolation import LEVELS, Isolation, Launcher, Level, launchers, level_of
 from marl_bench.execution.programs import DEFAULT_PACKAGES, Limits, Program, ProgramResult, Test, TestResult, TestSuite
@@ -164,7 +164,7 @@ class ProgramRunner:
                 grader.close()
             except Exception as error:  # noqa: BLE001 (one program must not end the others; above a share, commands fail)
                 grader.close()
-                return TestResult("grader_error", message=f"{type(error).__name__}: {error}"[:200])
+                return TestResult("grader_error", message=one_line(f"{type(error).__name__}: {error}"))
             except BaseException:
                 grader.close()
                 raise

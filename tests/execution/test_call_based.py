@@ -107,6 +107,8 @@ def test_expected_expressions_know_nothing_of_the_program(run_test):
         "def area(r):\n    return 3", ExpressionTest("area(1)", expected_expression="datetime.date(2020, 1, 1)")
     )
     assert (opaque.status, "is no plain data, so nothing can equal it" in opaque.message) == ("grader_error", True)
+    tag = ExpressionTest("area(1)", expected_expression="dict(o=[1])")  # "o" also marks what is no plain data
+    assert run_test("def area(r):\n    return {'o': [1]}", tag).status == "passed"
     broken = run_test("def area(r):\n    return 3", ExpressionTest("area(1)", expected_expression="area(2)"))
     assert broken.status == "grader_error"
     assert "area(2) has no value (NameError" in broken.message
@@ -208,6 +210,14 @@ def test_plain_checks_are_read():
 )
 def test_other_checks_are_left_to_a_process(body):
     assert plain_calls(f"def check(f):\n    {body}\n") is None
+
+
+def test_the_same_check_for_two_functions_calls_each(run_test):
+    """Problems may share the text of their check; which function it calls is another matter."""
+    both = "def one():\n    return 1\ndef two():\n    return 2"
+    check = "def check(f):\n    assert f() == 1\n"
+    assert run_test(both, CheckTest(check, "", "one")).status == "passed"
+    assert run_test(both, CheckTest(check, "", "two")).status == "wrong_answer"
 
 
 def test_plain_checks_call_in_order_in_one_process(run_test):

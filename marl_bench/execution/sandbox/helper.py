@@ -66,9 +66,8 @@ class Helper:
 
     def _run(self, request: dict[str, Any], files: list[int]) -> None:
         began = time.monotonic()
-        entered, entering = (
-            os.pipe()
-        )  # the program never has it, so it cannot pretend that its process was not prepared
+        # The program never has this pipe, so it cannot pretend that its process was not prepared.
+        entered, entering = os.pipe()
         child = os.fork()
         if child == 0:
             self._become(request, files, entering)

@@ -15,7 +15,7 @@ from marl_bench.execution.sandbox import plain_data
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 # A program that says one of these may want its own file, which costs a little; others do without.
-_READS_ITSELF = ("__file__", "inspect", "spawn", "forkserver", "argv", "linecache", "runpy", "__main__.py")
+_READS_ITSELF = ("__file__", "inspect", "spawn", "forkserver", "argv", "linecache", "runpy")
 _UNREADABLE = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)
 
 
