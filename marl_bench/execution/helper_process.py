@@ -9,8 +9,9 @@ from typing import Any
 
 from marl_bench.execution.isolation import Launcher
 from marl_bench.execution.launch import plan_launch
-from marl_bench.execution.programs import DEFAULT_PACKAGES, Limits
+from marl_bench.execution.programs import Limits
 from marl_bench.execution.sandbox import wire
+from marl_bench.execution.view import View
 
 START_SECONDS = 30.0
 
@@ -22,15 +23,13 @@ class HelperDied(Exception):  # noqa: N818 (an event that the caller handles)
 class HelperProcess:
     """A helper under one kind of isolation."""
 
-    def __init__(
-        self, launcher: Launcher, limits: Limits, *, packages: Sequence[str] = DEFAULT_PACKAGES, filtered: bool = True
-    ) -> None:
+    def __init__(self, launcher: Launcher, limits: Limits, *, view: View, filtered: bool = True) -> None:
         """Starts it and waits until it is ready.
 
         Raises:
             OSError: The host does not allow this isolation; the text says what.
         """
-        launch = plan_launch(launcher, limits=limits, packages=packages, filtered=filtered)
+        launch = plan_launch(launcher, limits=limits, view=view, filtered=filtered)
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(

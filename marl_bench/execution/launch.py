@@ -6,7 +6,7 @@ import secrets
 import stat
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from marl_bench.execution.isolation import Launcher
 from marl_bench.execution.programs import Limits
 from marl_bench.execution.sandbox import layout
 from marl_bench.execution.seccomp_filter import filter_instructions
-from marl_bench.execution.view import View, view_of
+from marl_bench.execution.view import View
 
 _HELPER = "marl_bench.execution.sandbox.helper"
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -50,21 +50,17 @@ class Launch:
     folder: Path | None
 
 
-def plan_launch(launcher: Launcher, *, limits: Limits, packages: Sequence[str], filtered: bool) -> Launch:
+def plan_launch(launcher: Launcher, *, limits: Limits, view: View, filtered: bool) -> Launch:
     """Returns how to start a helper.
 
     Args:
         launcher: One of `isolation.launchers()`.
         limits: For the size of the folder.
-        packages: Installed distributions that programs may import.
+        view: What programs may see.
         filtered: Whether to install the filter of system calls, where it can be made.
-
-    Raises:
-        ConfigError: A package is not installed.
     """
     # Each helper's programs are a user of their own, so that neither signals nor the limit on processes reach those of another.
     user = 60_000 + secrets.randbelow(5_000) if os.geteuid() == 0 else None
-    view = view_of(packages)
     # Root's Python may lie where no other user can read it; then programs get a file system of their own even without namespaces.
     own_world = launcher != "process" or (user is not None and not _readable_by_others(Path(os.__file__)))
     made = None if own_world else _new_folder(user, view)

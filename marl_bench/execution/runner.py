@@ -11,6 +11,7 @@ from marl_bench.execution.grading import Grader, one_line
 from marl_bench.execution.helper_process import HelperDied, HelperProcess
 from marl_bench.execution.isolation import LEVELS, Isolation, Launcher, Level, launchers, level_of
 from marl_bench.execution.programs import DEFAULT_PACKAGES, Limits, Program, ProgramResult, Test, TestResult, TestSuite
+from marl_bench.execution.view import View, view_of
 
 LOOP_SECONDS = 0.0025
 """CPU seconds of the helper's calibration loop on the reference host (a 2026 server core, Python 3.11); slower hosts get more time."""
@@ -62,9 +63,13 @@ class ProgramRunner:
             raise ValueError(f"ProgramRunner: workers is {workers}; should be 1 or more.")
         if require_isolation not in LEVELS:
             raise UnknownNameError("isolation level", require_isolation, LEVELS)
-        self.limits, self._packages, self._stop_at_first_failure = limits or Limits(), packages, stop_at_first_failure
+        self.limits, self._view, self._stop_at_first_failure = (
+            limits or Limits(),
+            view_of(packages),
+            stop_at_first_failure,
+        )
         self.comparator = comparator
-        first, self.isolation = _start_best([launcher] if launcher else launchers(), self.limits, packages=packages)
+        first, self.isolation = _start_best([launcher] if launcher else launchers(), self.limits, self._view)
         self.pace = min(MOST_PACE, max(1.0, first.loop_seconds / LOOP_SECONDS))
         self._ready = [first]
         self._lock = threading.Lock()
@@ -136,9 +141,7 @@ class ProgramRunner:
         with self._lock:
             if self._ready:
                 return self._ready.pop()
-        return HelperProcess(
-            self.isolation.launcher, self.limits, packages=self._packages, filtered=self.isolation.seccomp
-        )
+        return HelperProcess(self.isolation.launcher, self.limits, view=self._view, filtered=self.isolation.seccomp)
 
     def _run_one(self, grader: Grader, program: Program, suite: TestSuite) -> ProgramResult:
         results: list[TestResult] = []
@@ -171,9 +174,7 @@ class ProgramRunner:
         return TestResult("runtime_error", message="it brought down its helper, twice")
 
 
-def _start_best(
-    choices: Sequence[Launcher], limits: Limits, *, packages: Sequence[str]
-) -> tuple[HelperProcess, Isolation]:
+def _start_best(choices: Sequence[Launcher], limits: Limits, view: View) -> tuple[HelperProcess, Isolation]:
     """Starts a helper with the best isolation that the host allows.
 
     Raises:
@@ -182,7 +183,7 @@ def _start_best(
     reasons: dict[str, str] = {}
     for launcher in choices:
         try:
-            helper = HelperProcess(launcher, limits, packages=packages)
+            helper = HelperProcess(launcher, limits, view=view)
         except OSError as error:
             reasons[launcher] = str(error)
             continue
