@@ -77,6 +77,19 @@ class Rollout:
     token_offsets: Sequence[Sequence[tuple[int, int]]] | None = None
     end_values: torch.Tensor | None = None
 
+    def rows(self, index: Sequence[int]) -> Rollout:
+        """Returns the chosen rows."""
+
+        def chosen(value: object) -> object:
+            if value is None:
+                return None
+            if isinstance(value, Tokens):
+                return value.rows(torch_index)
+            return [value[row] for row in index] if isinstance(value, Sequence) else value[torch_index]  # type: ignore[index]
+
+        torch_index = self.token_log_probs.new_tensor(index).long()
+        return Rollout(**{field.name: chosen(getattr(self, field.name)) for field in dataclasses.fields(self)})  # type: ignore[arg-type]
+
 
 @dataclasses.dataclass(frozen=True)
 class Segmentation:

@@ -69,7 +69,8 @@ class Worker:
 
     def run_shared(self, progress: Progress) -> None:
         """Trains or measures the shared stages."""
-        run_shared_stages(self.plan.run_dir, self.plan.config, self.spec, self.prepared(), progress)
+        plan = self.plan
+        run_shared_stages(plan.run_dir, plan.config, self.spec, self.prepared(), progress, base_model=plan.base_model)
 
     def run_cell(self, arm: ArmPlan, seed: int, progress: Progress) -> None:
         """Trains, evaluates and records one cell; a failure is recorded and raised again."""
@@ -98,7 +99,7 @@ class Worker:
         """Returns the data, fitted to the model."""
         if self._prepared is None:
             config = self.plan.config
-            path, sampling = config.sft.path or config.model.path, config.sampling
+            path, sampling = config.sft.path or self.plan.base_model, config.sampling
             tokenizer = load_tokenizer(path)
             check_window(
                 path, max_prompt_tokens=sampling.max_prompt_tokens, max_response_tokens=sampling.max_response_tokens

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from marl_bench.config import ResolvedConfig
     from marl_bench.display import Display
     from marl_bench.planning import Plan
+    from marl_bench.plugins import Registry
     from marl_bench.reporting.comparison import Comparison
 
 DEFAULT_PRESET = "tiny"
@@ -154,8 +155,8 @@ def run(  # noqa: PLR0913 (one parameter an option)
         "--reward-model": ("reward_model.path", reward_model),
         "--limit": ("data.limit", limit),
     }
-    resolved = _resolved(preset, config, options, set_ or [])
     registry = Registry(plugin or [])
+    resolved = _resolved(preset, config, options, set_ or [], registry)
     if with_controls:
         resolved = add_controls(resolved, registry)
     plan = make_plan(resolved, registry, out=out, jobs=jobs or default_jobs(), threads=threads)
@@ -240,7 +241,11 @@ def list_(
 
 
 def _resolved(
-    preset: str | None, file: Path | None, options: dict[str, tuple[str, Any]], overrides: Sequence[str]
+    preset: str | None,
+    file: Path | None,
+    options: dict[str, tuple[str, Any]],
+    overrides: Sequence[str],
+    registry: "Registry",
 ) -> "ResolvedConfig":
     from marl_bench.config import nested, parse_override, read_config_file, resolve
 
@@ -252,7 +257,10 @@ def _resolved(
         layers.append((str(file), content))
     layers += [(name, nested(key, value)) for name, (key, value) in options.items() if value is not None]
     return resolve(
-        preset=preset or DEFAULT_PRESET, layers=layers, overrides=[parse_override(text) for text in overrides]
+        preset=preset or DEFAULT_PRESET,
+        layers=layers,
+        overrides=[parse_override(text) for text in overrides],
+        task_settings=registry.task_settings,
     )
 
 
@@ -303,7 +311,7 @@ def _show_plan(plan: "Plan", resolved: "ResolvedConfig") -> None:
         typer.echo(f"  arm {arm.label} -> cells/{arm.name}-seed0 .. seed{plan.config.seeds - 1}")
     typer.echo(f"Cells: {len(plan.cells())}, of which {todo.finished} are complete; {plan.jobs} side by side")
     config = plan.config
-    parameters = count_parameters(config.sft.path or config.model.path)
+    parameters = count_parameters(config.sft.path or plan.base_model)
     ppo = config.ppo
     typer.echo(
         f"Sizes: {parameters:,} parameters; {ppo.updates or 'one pass of'} updates of {ppo.batch_size} prompts, up to "

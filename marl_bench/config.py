@@ -1,18 +1,18 @@
 """The run configuration: typed, strict, layered. No torch.
 
-Layers, each over the one before: defaults of the fields, preset, the preset's part for the task, configuration file, command-line options,
+Layers, each over the one before: defaults of the fields, preset, the task's own part of the preset, configuration file, command-line options,
 dotted `--set` overrides. `resolve` remembers which layer gave each value.
 """
 
 import dataclasses
 import importlib.resources
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from marl_bench.errors import ConfigError, UnknownNameError
 
@@ -176,9 +176,16 @@ class EvaluationConfig(Section):
     """Evaluation on held-out prompts."""
 
     max_prompts: int | None = Field(None, ge=1, description="at most this many evaluation prompts")
+    samples_per_prompt: int = Field(1, ge=1, description="responses sampled for each evaluation prompt")
     temperature: float | None = Field(
         None, ge=0, description="sampling temperature; null takes that of training, 0 is greedy"
     )
+
+    @model_validator(mode="after")
+    def _greedy_samples_are_all_alike(self) -> Self:
+        if self.temperature == 0 and self.samples_per_prompt > 1:
+            raise ValueError("samples_per_prompt above 1 needs a temperature above 0; greedy samples are all alike")
+        return self
 
 
 class RunConfig(Section):
@@ -246,7 +253,7 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """Reads a shipped preset: configuration keys, `summary`, and `per_task` with keys by task id.
+    """Reads a shipped preset: configuration keys and `summary`.
 
     Raises:
         UnknownNameError: No preset has that name.
@@ -289,9 +296,19 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def resolve(
-    *, preset: str, layers: Sequence[tuple[str, Mapping[str, Any]]] = (), overrides: Sequence[tuple[str, Any]] = ()
+    *,
+    preset: str,
+    layers: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    overrides: Sequence[tuple[str, Any]] = (),
+    task_settings: Callable[[str, str], Mapping[str, Any]] = lambda _task, _preset: {},
 ) -> ResolvedConfig:
     """Merges preset, named layers (nested mappings) and dotted overrides into a checked configuration.
+
+    Args:
+        preset: Name of the preset.
+        layers: Name and keys of each layer over it.
+        overrides: Dotted keys with their values, over all layers.
+        task_settings: Gives what a task (by id) puts over a preset (by name).
 
     Raises:
         UnknownNameError: An unknown preset or key; the nearest one is named.
@@ -299,7 +316,6 @@ def resolve(
     """
     base = load_preset(preset)
     base.pop("summary", None)
-    per_task = base.pop("per_task", {})
     task = base.get("task", RunConfig.model_fields["task"].default)
     for _, layer in layers:
         task = layer.get("task", task)
@@ -307,7 +323,7 @@ def resolve(
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     dotted = [(f"--set {key}", nested(key, value)) for key, value in overrides]
-    for name, layer in [(f"preset {preset}", base), (f"preset {preset}", per_task.get(task, {})), *layers, *dotted]:
+    for name, layer in [(f"preset {preset}", base), (f"task {task}", task_settings(task, preset)), *layers, *dotted]:
         for key, value in _leaves(layer):
             _check_key(key, where=name)
             _assign(merged, key, value)

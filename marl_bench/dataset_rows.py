@@ -8,6 +8,22 @@ from typing import Any
 from marl_bench.errors import DataError
 
 
+def check_data_folder(folder: Path, *, holds: str) -> None:
+    """Checks that a folder is there and holds a file.
+
+    Args:
+        folder: The folder.
+        holds: What should be in it, for the error.
+
+    Raises:
+        DataError: It is missing or empty.
+    """
+    if not folder.is_dir():
+        raise DataError(f"data folder '{folder}': is not a folder; give one with {holds}.")
+    if not any(path.is_file() for path in folder.rglob("*")):
+        raise DataError(f"data folder '{folder}': is empty; it should hold {holds}.")
+
+
 def dataset_rows(arguments: Mapping[str, Any], *, source: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yields split, place (source, split, line) and row of every row.
 

@@ -34,6 +34,18 @@ class DataError(MarlBenchError, ValueError):
     """A data source is missing, empty or has a row that does not fit the schema."""
 
 
+class RowError(DataError):
+    """A row of a data set cannot be used; the others may be.
+
+    Attributes:
+        reason: Short name under which such rows are counted.
+    """
+
+    def __init__(self, text: str, *, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
 class ModelError(MarlBenchError, ValueError):
     """A model or tokenizer cannot be loaded or does not fit the others."""
 

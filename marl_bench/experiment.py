@@ -58,12 +58,16 @@ def run(
     Raises:
         MarlBenchError: Settings are wrong, or a cell failed.
     """
+    registry = Registry([Path(path) for path in plugins])
     resolved = resolve(
-        preset=preset, layers=[("argument task", {"task": task})], overrides=list((overrides or {}).items())
+        preset=preset,
+        layers=[("argument task", {"task": task})],
+        overrides=list((overrides or {}).items()),
+        task_settings=registry.task_settings,
     )
     plan = make_plan(
         resolved,
-        Registry([Path(path) for path in plugins]),
+        registry,
         out=Path(out) if out is not None else None,
         jobs=jobs or default_jobs(),
         threads=1,

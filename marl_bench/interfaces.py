@@ -90,7 +90,10 @@ class TaskSpec:
         build: Makes the task from its typed options.
         config_type: Type of the options.
         reward_kind: `model` (a reward model is trained on the preference pairs) or `rule` (`Task.score`).
-        primary_metric: The metric that comparisons lead with.
+        primary_metric: The name under which the score stands in tables; comparisons lead with it.
+        score_range: Lowest and highest score of a `rule` reward; None for a reward model or where there are no bounds.
+        base_model: Folder of the small base model that `model.path=tiny` means for this task, or None for the package's own.
+        settings: Preset name to the configuration keys that the task puts over that preset.
     """
 
     id: str
@@ -100,6 +103,9 @@ class TaskSpec:
     config_type: type[BaseModel] = NoOptions
     reward_kind: Literal["model", "rule"] = "model"
     primary_metric: str = "reward_model_score"
+    score_range: tuple[float, float] | None = None
+    base_model: Path | None = None
+    settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 # Termination rules

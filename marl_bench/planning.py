@@ -71,6 +71,7 @@ class Plan:
     Attributes:
         config: The resolved configuration.
         preset: Name of its preset.
+        base_model: The base model: a hub id, a folder, or `tiny` for the package's own.
         config_hash: Hash of what shared stages and cells compute.
         root: Folder of the experiment.
         arms: The arms in the order given.
@@ -81,6 +82,7 @@ class Plan:
 
     config: RunConfig
     preset: str
+    base_model: str
     config_hash: str
     root: Path
     arms: Sequence[ArmPlan]
@@ -139,7 +141,9 @@ def make_plan(resolved: ResolvedConfig, registry: Registry, *, out: Path | None,
         _check_buildable(arm, config, registry)
     config_hash = digest_of_json({"task_version": task.version, **config.hashed_part()})
     root = out if out is not None else DEFAULT_ROOT / f"{config.task}-{resolved.preset}-{config_hash[:8]}"
-    return Plan(config, resolved.preset, config_hash, root, arms, registry.plugin_paths, jobs, threads)
+    return Plan(
+        config, resolved.preset, base_model(task, config), config_hash, root, arms, registry.plugin_paths, jobs, threads
+    )
 
 
 def _check_buildable(arm: ArmPlan, config: RunConfig, registry: Registry) -> None:
@@ -152,6 +156,12 @@ def _check_buildable(arm: ArmPlan, config: RunConfig, registry: Registry) -> Non
             spec.build(PolicyContext(arm.ppo(config), rule, length))
         except ConfigError as error:
             raise ConfigError(f"arm '{arm.label}': {error}") from error
+
+
+def base_model(task: TaskSpec, config: RunConfig) -> str:
+    """Returns the base model as loaders take it; `tiny` is the task's own small one where it ships one."""
+    path = config.model.path
+    return str(task.base_model) if path == "tiny" and task.base_model is not None else path
 
 
 def task_options(task: TaskSpec, config: RunConfig) -> Any:

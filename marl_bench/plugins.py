@@ -5,7 +5,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -104,6 +104,10 @@ class Registry:
             PluginError: It cannot be loaded.
         """
         return self._get("marl_bench.tasks", name)  # type: ignore[no-any-return]
+
+    def task_settings(self, name: str, preset: str) -> Mapping[str, Any]:
+        """Returns what a task puts over a preset; raises as `task`."""
+        return self.task(name).settings.get(preset, {})
 
     def baseline(self, name: str) -> BaselineSpec:
         """Returns a baseline's spec; raises as `task`."""

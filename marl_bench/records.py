@@ -26,6 +26,8 @@ class Prompt:
         subset: Name of the part of the data set for results by subset; empty if there is one part only.
         fields: What the task's own reward, oracle and metrics need; JSON-able.
         cuttable: Span of characters of `text` that may be shortened from its end when the prompt is too long for the model.
+        messages: The dialogue as `role` and `content` of each turn, for models with a chat template; empty means one turn of the user
+            with `text`.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Prompt:
     subset: str = ""
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     cuttable: tuple[int, int] | None = None
+    messages: Sequence[Mapping[str, str]] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ def evaluate_policy(
     primary_metric: str,
     seed: int,
 ) -> EvalResult:
-    """Samples one response a prompt and returns all samples with their metrics.
+    """Samples `evaluation.samples_per_prompt` responses a prompt and returns all samples with their metrics.
 
     The metrics are the score (under the task's primary name), the oracle where the task has one, the task's own, and `response_tokens`,
     `finished` and `kl`: log p - log p_ref in nats, summed over the response.
@@ -33,11 +33,12 @@ def evaluate_policy(
         DataError: There are no prompts, or a metric returned another number of values.
     """
     sampling, size = config.sampling, config.ppo.score_batch_size
-    prompts = prompts[: config.evaluation.max_prompts]
-    if not prompts:
+    distinct = prompts[: config.evaluation.max_prompts]
+    if not distinct:
         raise DataError(
             "evaluation: the task has no evaluation prompts (data.limit and data.overlong_prompts may have left none)."
         )
+    prompts = [prompt for prompt in distinct for _ in range(config.evaluation.samples_per_prompt)]
     settings = sampling_settings(sampling, temperature=config.evaluation.temperature)
     sampled = respond(
         actors.policy,

@@ -1,8 +1,10 @@
 """The models of a cell, loaded from the shared stages' folders, and the scores they give."""
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,32 @@ def _scaled(critic: TokenValues, scale: float) -> TokenValues:
     config = critic.classifier.config
     setattr(config, SCORE_OFFSET, scale * getattr(config, SCORE_OFFSET, 0.0))
     return critic
+
+
+@contextlib.contextmanager
+def scores_of(
+    task: Task,
+    reward_model: TokenValues | None,
+    tokens: Tokens,
+    prompts: Sequence[Prompt],
+    responses: Sequence[Response],
+    *,
+    batch_size: int,
+) -> Iterator[Callable[[], list[float | None]]]:
+    """Yields a function that returns what `score_responses` does.
+
+    A rule reward may run programs or ask a server, so it is computed in a thread while the models do something else. A reward model would
+    only take the cores away from the other models, so it is computed when it is asked for.
+    """
+
+    def compute() -> list[float | None]:
+        return score_responses(task, reward_model, tokens, prompts, responses, batch_size=batch_size)
+
+    if reward_model is not None:
+        yield compute
+        return
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="task-reward") as thread:
+        yield thread.submit(compute).result
 
 
 def score_responses(

@@ -170,8 +170,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the tiny base model.")
     parser.add_argument("--texts", type=Path, required=True, help="one JSON string a line")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    for field in dataclasses.fields(PretrainConfig):
+        option = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(option, type=type(field.default), default=field.default, help="[default: %(default)s]")
     arguments = parser.parse_args()
-    config = PretrainConfig()
+    config = PretrainConfig(
+        **{field.name: getattr(arguments, field.name) for field in dataclasses.fields(PretrainConfig)}
+    )
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
     texts = read_texts(arguments.texts)

@@ -10,7 +10,7 @@ from marl_bench.batches import Rollout, Tokens
 from marl_bench.config import PpoConfig, SamplingConfig
 from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.interfaces import Task
-from marl_bench.models.actors import Actors, score_responses
+from marl_bench.models.actors import Actors, scores_of
 from marl_bench.models.offsets import response_offsets
 from marl_bench.models.responses import SampledResponses, log_prob_temperature, respond, sampling_settings
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
@@ -84,21 +84,21 @@ def roll_out(
         seed_parts=seed_parts,
     )
     size = ppo.score_batch_size
-    scores = score_responses(
-        task, actors.reward_model, sampled.samples.tokens, prompts, sampled.responses, batch_size=size
-    )
+    with scores_of(task, actors.reward_model, sampled.samples.tokens, prompts, sampled.responses, batch_size=size) as (
+        finished_scores
+    ):
+        rollout = _gathered(actors, sampled, sampling=sampling, ppo=ppo, needs=needs)
+        scores = finished_scores()
     kept = [row for row, score in enumerate(scores) if score is not None]
     if not kept:
         raise TrainingError(
             f"rollout: none of the {len(prompts)} responses has a score; the task's reward returned None for all."
         )
-    index = torch.tensor(kept, dtype=torch.long, device=actors.policy.device)
-    responses = [sampled.responses[row] for row in kept]
     return ScoredRollout(
-        rollout=_gathered(actors, sampled, index, sampling=sampling, ppo=ppo, needs=needs),
+        rollout=rollout if len(kept) == len(prompts) else rollout.rows(kept),
         prompts=[prompts[row] for row in kept],
-        responses=responses,
-        scores=torch.tensor([scores[row] for row in kept], dtype=torch.float32, device=index.device),
+        responses=[sampled.responses[row] for row in kept],
+        scores=torch.tensor([scores[row] for row in kept], dtype=torch.float32, device=actors.policy.device),
         unscored=len(prompts) - len(kept),
     )
 
@@ -106,28 +106,27 @@ def roll_out(
 def _gathered(
     actors: Actors,
     sampled: SampledResponses,
-    index: torch.Tensor,
     *,
     sampling: SamplingConfig,
     ppo: PpoConfig,
     needs: frozenset[str],
 ) -> Rollout:
-    """Returns the chosen rows with log-probs, values and whatever else is needed."""
-    tokens, size = sampled.samples.tokens.rows(index), ppo.score_batch_size
+    """Returns the responses with log-probs, values and whatever else is needed."""
+    tokens, size = sampled.samples.tokens, ppo.score_batch_size
     temperature = log_prob_temperature(sampling)
-    log_probs = sampled.samples.token_log_probs[index]
+    log_probs = sampled.samples.token_log_probs
     if ppo.old_logprobs == "recomputed":
         log_probs = _log_probs(actors.policy, tokens, temperature=temperature, size=size)
     values, end_values = _values(actors, tokens, needs, size=size)
-    texts = [sampled.responses[row].text for row in index.tolist()]
+    texts = [response.text for response in sampled.responses]
     return Rollout(
         tokens=tokens,
         token_log_probs=log_probs,
         token_ref_log_probs=_log_probs(actors.reference, tokens, temperature=temperature, size=size),
         token_values=values,
-        row_seeds=[sampled.row_seeds[row] for row in index.tolist()],
+        row_seeds=sampled.row_seeds,
         texts=texts,
-        token_entropies=sampled.samples.token_entropies[index],
+        token_entropies=sampled.samples.token_entropies,
         token_offsets=response_offsets(tokens, texts, actors.tokenizer) if "offsets" in needs else None,
         end_values=end_values,
     )

@@ -79,16 +79,16 @@ def finished_stages(run_dir: RunDir, config: RunConfig, spec: TaskSpec) -> Share
 
 
 def run_shared_stages(
-    run_dir: RunDir, config: RunConfig, spec: TaskSpec, prepared: PreparedData, progress: Progress
+    run_dir: RunDir, config: RunConfig, spec: TaskSpec, prepared: PreparedData, progress: Progress, *, base_model: str
 ) -> SharedStages:
-    """Trains what is not there yet; a given model skips its stage and is only measured.
+    """Trains what is not there yet; a given model skips its stage and is only measured. SFT starts from `base_model`.
 
     Raises:
         DataError: The data have no pairs for the reward model.
         TrainingError: A loss is not finite.
     """
     sft = _finished(run_dir.shared("sft"), config.sft.path) or _sft_stage(
-        run_dir.shared("sft"), config, prepared, progress
+        run_dir.shared("sft"), config, prepared, progress, base_model=base_model
     )
     if spec.reward_kind == "rule":
         return SharedStages(sft, None)
@@ -135,15 +135,17 @@ def _finished(folder: Path, given: str | None) -> Stage | None:
     return found
 
 
-def _sft_stage(folder: Path, config: RunConfig, prepared: PreparedData, progress: Progress) -> Stage:
+def _sft_stage(
+    folder: Path, config: RunConfig, prepared: PreparedData, progress: Progress, *, base_model: str
+) -> Stage:
     began = time.perf_counter()
     if config.sft.path is not None:
         model_path = Path(config.sft.path).expanduser()
         load_tokenizer(str(model_path))  # a folder without a usable tokenizer fails here, before any cell
         stage = Stage(model_path, digest_of_folder(model_path), prepared.digest, {"trained": False})
     else:
-        tokenizer = load_tokenizer(config.model.path)
-        model = load_policy(config.model.path, dtype=config.model.dtype)
+        tokenizer = load_tokenizer(base_model)
+        model = load_policy(base_model, dtype=config.model.dtype)
         figures = train_sft(
             model,
             tokenizer,

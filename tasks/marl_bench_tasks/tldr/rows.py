@@ -2,12 +2,12 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from marl_bench.dataset_rows import dataset_rows
-from marl_bench.errors import DataError
+from marl_bench.dataset_rows import check_data_folder, dataset_rows
+from marl_bench.errors import RowError
 
 HUB_ID = "openai/summarize_from_feedback"
 CONFIG = "comparisons"
@@ -50,22 +50,30 @@ def check_row(row: Mapping[str, Any], *, split: str, where: str) -> Row:
     """Returns a raw row with its fields checked.
 
     Raises:
-        DataError: A required field is missing or wrong; the text names `where` and the field.
+        RowError: A required field is missing or wrong; the text names `where` and the field.
     """
     info = row.get("info")
     if not isinstance(info, Mapping):
-        raise DataError(f"{where}: field info is {_short(info)}; should hold post, title and subreddit.")
+        raise RowError(
+            f"{where}: field info is {_short(info)}; should hold post, title and subreddit.", reason="without_post"
+        )
     post = info.get("post")
     if not isinstance(post, str) or not post.strip():
-        raise DataError(f"{where}: field info.post is {post!r}; should be a text.")
+        raise RowError(f"{where}: field info.post is {post!r}; should be a text.", reason="without_post")
     summaries = row.get("summaries")
     given = summaries if isinstance(summaries, list) else []
     texts: list[Any] = [each.get("text") for each in given if isinstance(each, Mapping)]
     if len(texts) != 2 or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise DataError(f"{where}: field summaries is {_short(summaries)}; should be two entries with a text each.")
+        raise RowError(
+            f"{where}: field summaries is {_short(summaries)}; should be two entries with a text each.",
+            reason="without_two_summaries",
+        )
     choice = row.get("choice")
     if not isinstance(choice, int) or isinstance(choice, bool) or choice not in (0, 1):
-        raise DataError(f"{where}: field choice is {choice!r}; should be 0 or 1, the index of the preferred summary.")
+        raise RowError(
+            f"{where}: field choice is {choice!r}; should be 0 or 1, the index of the preferred summary.",
+            reason="without_choice",
+        )
     chosen, rejected = texts[choice], texts[1 - choice]
     digest = hashlib.sha256(post.encode()).hexdigest()[:8]
     return Row(
@@ -84,42 +92,30 @@ def check_row(row: Mapping[str, Any], *, split: str, where: str) -> Row:
     )
 
 
-def folder_rows(folder: Path) -> Iterator[Row]:
-    """Yields the rows of a local folder with the hub's schema.
+def folder_rows(folder: Path) -> Iterable[tuple[str, str, dict[str, Any]]]:
+    """Returns split, place and row of the rows of a local folder with the hub's schema.
 
     Raises:
-        DataError: The folder is missing, empty or not readable, or a row is wrong.
+        DataError: The folder is missing, empty or not readable.
     """
-    if not folder.is_dir():
-        raise DataError(
-            f"data folder '{folder}': is not a folder; give one with {CONFIG}/train and validation files as {HUB_ID} has them."
-        )
-    if not any(path.is_file() for path in folder.rglob("*")):
-        raise DataError(
-            f"data folder '{folder}': is empty; it should hold {CONFIG}/train and validation files as {HUB_ID} has them."
-        )
+    check_data_folder(folder, holds=f"{CONFIG}/train and validation files as {HUB_ID} has them")
     arguments: dict[str, Any] = {"path": str(folder)}
     if _names_config(folder):
         arguments["name"] = CONFIG
     elif (folder / CONFIG).is_dir():
         arguments["data_dir"] = CONFIG
-    yield from _rows(arguments, source=f"data folder '{folder}'")
+    return dataset_rows(arguments, source=f"data folder '{folder}'")
 
 
-def hub_rows(revision: str | None) -> Iterator[Row]:
-    """Yields the rows of the hub's data set; raises as `folder_rows`."""
+def hub_rows(revision: str | None) -> Iterable[tuple[str, str, dict[str, Any]]]:
+    """Returns the rows of the hub's data set; raises as `folder_rows`."""
     arguments = {"path": HUB_ID, "data_dir": CONFIG, "revision": revision or HUB_REVISION}
-    yield from _rows(arguments, source=f"hub data set {HUB_ID}")
+    return dataset_rows(arguments, source=f"hub data set {HUB_ID}")
 
 
 def _names_config(folder: Path) -> bool:
     readme = folder / "README.md"
     return readme.is_file() and f"config_name: {CONFIG}" in readme.read_text(encoding="utf-8", errors="replace")
-
-
-def _rows(arguments: Mapping[str, Any], *, source: str) -> Iterator[Row]:
-    for split, where, row in dataset_rows(arguments, source=source):
-        yield check_row(row, split=split, where=where)
 
 
 def _short(value: Any) -> str:

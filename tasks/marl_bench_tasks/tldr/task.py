@@ -1,7 +1,6 @@
 """The task: prompts from comparison rows, splits, oracle, metrics. No torch."""
 
 import dataclasses
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,11 +11,14 @@ from marl_bench.errors import DataError
 from marl_bench.interfaces import DataSource, Metric
 from marl_bench.metrics.rouge import rouge
 from marl_bench.records import PreferencePair, Prompt, Response, SftPair, TaskData
+from marl_bench.splits import split_rows, unseen_rows
+from marl_bench.usable_rows import UnusableRows
 from marl_bench_tasks.tldr.embedded import embedded_rows
 from marl_bench_tasks.tldr.gold import GoldFacts, gold_score
 from marl_bench_tasks.tldr.rows import Row, check_row, folder_rows, hub_rows
 
-SFT_SHARE, REWARD_MODEL_SHARE = 0.2, 0.4
+SHARES = (0.2, 0.4)
+"""Of SFT and reward model; RL takes the rest."""
 
 
 class Options(Section):
@@ -38,7 +40,9 @@ class TldrTask:
         Raises:
             DataError: The source is missing, empty, or has a row without a required field.
         """
-        rows = list(_read(source, seed=seed))
+        unusable = UnusableRows()
+        rows = list(unusable.keep_usable(_read(source, seed=seed), check_row))
+        unusable.check_share(source=f"data '{source.path or source.kind}'")
         train = [row for row in rows if row.split == "train"]
         held_out = [row for row in rows if row.split != "train"]
         if not train or not held_out:
@@ -49,13 +53,15 @@ class TldrTask:
             "rows": len(rows),
             "without_subreddit": sum(not row.subreddit for row in rows),
             "without_title": sum(not row.title for row in rows),
+            **unusable.counts(),
         }
-        groups = _split(train, by_prompt=source.split == "prompt", seed=seed)
-        seen = {key for row in train for key in (row.post, row.group)}
-        leaked = [row for row in held_out if seen & {row.post, row.group}]
-        fresh = [row for row in held_out if not seen & {row.post, row.group}]
-        if leaked:
-            counts["evaluation_rows_dropped_because_in_train"] = len(leaked)
+        by_prompt = source.split == "prompt"
+        stages = split_rows([row.group for row in train], SHARES, by_prompt=by_prompt, seed_text=f"tldr split {seed}")
+        groups = [[train[position] for position in stage] for stage in stages]
+        keys = [[{row.post, row.group} for row in rows] for rows in (held_out, train)]
+        fresh = [held_out[position] for position in unseen_rows(*keys)]
+        if len(fresh) < len(held_out):
+            counts["evaluation_rows_dropped_because_in_train"] = len(held_out) - len(fresh)
         return TaskData(
             sft=[SftPair(self._prompt(row), f" {row.sft_summary.strip()}") for row in groups[0]],
             preferences=[
@@ -65,6 +71,7 @@ class TldrTask:
             rl_prompts=self._distinct(groups[2]),
             eval_prompts=self._distinct(fresh),
             counts=counts,
+            notes=unusable.notes(),
         )
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> Sequence[float | None]:  # noqa: ARG002
@@ -101,24 +108,9 @@ class TldrTask:
         return list({row.post: self._prompt(row) for row in rows}.values())
 
 
-def _read(source: DataSource, *, seed: int) -> Iterable[Row]:
+def _read(source: DataSource, *, seed: int) -> Iterable[tuple[str, str, Mapping[str, Any]]]:
     if source.kind == "embedded":
-        return (
-            check_row(row, split=row["split"], where=f"embedded row {number}")
-            for number, row in enumerate(embedded_rows(seed=seed))
-        )
+        return ((row["split"], f"embedded row {number}", row) for number, row in enumerate(embedded_rows(seed=seed)))
     if source.path is not None:
         return folder_rows(source.path)
     return hub_rows(source.revision)
-
-
-def _split(rows: Sequence[Row], *, by_prompt: bool, seed: int) -> tuple[list[Row], list[Row], list[Row]]:
-    """Returns the rows of SFT, reward model and RL: whole prompts each, or single rows as published."""
-    keys = sorted({row.group for row in rows}) if by_prompt else list(range(len(rows)))
-    random.Random(f"tldr split {seed}").shuffle(keys)
-    first, second = round(SFT_SHARE * len(keys)), round((SFT_SHARE + REWARD_MODEL_SHARE) * len(keys))
-    stage_of = {key: 0 if place < first else 1 if place < second else 2 for place, key in enumerate(keys)}
-    groups: tuple[list[Row], list[Row], list[Row]] = ([], [], [])
-    for number, row in enumerate(rows):
-        groups[stage_of[row.group if by_prompt else number]].append(row)
-    return groups
