@@ -23,6 +23,7 @@ from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_opti
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment
 from marl_bench.records import EvalResult, Prompt, RunRecord
+from marl_bench.reward_sources import COMBINED_SCORE, is_own_reward, parse_reward_sources
 from marl_bench.run_dir import (
     CURVE,
     RECORD,
@@ -37,7 +38,13 @@ from marl_bench.training.data import PreparedData, prepare_data
 from marl_bench.training.ppo import Budget, PpoRun, train_ppo
 from marl_bench.training.progress import Progress
 from marl_bench.training.rollout import check_needs, roll_out
-from marl_bench.training.shared_stages import SharedStages, check_same_data, finished_stages, run_shared_stages
+from marl_bench.training.shared_stages import (
+    SharedStages,
+    SharedWork,
+    check_same_data,
+    finished_stages,
+    run_shared_stages,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +77,9 @@ class Worker:
     def run_shared(self, progress: Progress) -> None:
         """Trains or measures the shared stages."""
         plan = self.plan
-        run_shared_stages(plan.run_dir, plan.config, self.spec, self.prepared(), progress, base_model=plan.base_model)
+        run_shared_stages(
+            SharedWork(plan.run_dir, plan.config, self.spec, self.task, self.prepared(), plan.base_model, progress)
+        )
 
     def run_cell(self, arm: ArmPlan, seed: int, progress: Progress) -> None:
         """Trains, evaluates and records one cell; a failure is recorded and raised again."""
@@ -94,6 +103,11 @@ class Worker:
             write_json_atomically(folder / RECORD, failed.to_json())
             raise
         write_json_atomically(folder / RECORD, finished.to_json())
+
+    @property
+    def primary_metric(self) -> str:
+        """Name of the score in tables."""
+        return self.spec.primary_metric if is_own_reward(self.plan.config.reward.sources) else COMBINED_SCORE
 
     def prepared(self) -> PreparedData:
         """Returns the data, fitted to the model."""
@@ -126,7 +140,7 @@ class Worker:
             self.task,
             self.prepared().data.eval_prompts,
             config=config,
-            primary_metric=self.spec.primary_metric,
+            primary_metric=self.primary_metric,
             seed=seed,
         )
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
@@ -184,6 +198,7 @@ class Worker:
             dtype=self.plan.config.model.dtype,
             critic_scale=critic_scale,
             device=device,
+            rewards=parse_reward_sources(self.plan.config.reward.sources),
         )
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
@@ -225,6 +240,9 @@ class Worker:
         if stages.reward_model is not None:
             digests["reward_model"] = stages.reward_model.digest
             shared["reward_model"] = dict(stages.reward_model.figures)
+        if stages.reward is not None:
+            digests["reward"] = stages.reward.digest
+            shared["reward"] = dict(stages.reward.figures)
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
         return RunRecord(
             experiment=self.plan.experiment,
@@ -232,7 +250,7 @@ class Worker:
             task={
                 "id": self.spec.id,
                 "version": self.spec.version,
-                "primary_metric": self.spec.primary_metric,
+                "primary_metric": self.primary_metric,
                 "has_oracle": False,
             },
             arm=arm_record(arm, self.registry.baseline(arm.baseline)),

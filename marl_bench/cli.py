@@ -117,6 +117,13 @@ def run(  # noqa: PLR0913 (one parameter an option)
     reward_model: Annotated[
         str | None, typer.Option(metavar="PATH", help="Finished reward model; skips that stage.")
     ] = None,
+    reward: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="[WEIGHT*]SOURCE (repeatable): task, classifier:FOLDER_OR_HUB_ID, python:FILE.py:NAME.  [default: task]",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="The experiment's own folder.  [default: results/TASK-PRESET-HASH]"),
@@ -153,6 +160,7 @@ def run(  # noqa: PLR0913 (one parameter an option)
         "--model": ("model.path", model),
         "--sft-model": ("sft.path", sft_model),
         "--reward-model": ("reward_model.path", reward_model),
+        "--reward": ("reward.sources", reward or None),
         "--limit": ("data.limit", limit),
     }
     registry = Registry(plugin or [])

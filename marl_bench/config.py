@@ -84,6 +84,16 @@ class RewardModelConfig(SupervisedConfig):
     )
 
 
+class RewardConfig(Section):
+    """What gives the score."""
+
+    sources: list[str] = Field(
+        ["task"],
+        min_length=1,
+        description="[WEIGHT*]SOURCE each: task, classifier:FOLDER_OR_HUB_ID, python:FILE.py:NAME; the score is their weighted sum",
+    )
+
+
 class MethodOptions(Section):
     """The arithmetic of the macro-action method with every choice made (METHOD, sections 2 and 4)."""
 
@@ -200,6 +210,7 @@ class RunConfig(Section):
     sampling: SamplingConfig = SamplingConfig()
     sft: SupervisedConfig = SupervisedConfig()
     reward_model: RewardModelConfig = RewardModelConfig()
+    reward: RewardConfig = RewardConfig()
     ppo: PpoConfig = PpoConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 

@@ -14,6 +14,7 @@ from marl_bench.planning import ArmPlan, Plan, make_plan
 from marl_bench.plugins import Registry
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.report import write_report
+from marl_bench.reward_sources import stage_names
 from marl_bench.run_dir import SAMPLES, STAGE, check_free, claim, locked, make_writable, read_record
 
 Listener = Callable[[Event], None]
@@ -105,9 +106,9 @@ def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
 
 def remaining(plan: Plan) -> Todo:
     """Returns what is left to do, from the files of the experiment."""
-    stages = [
-        plan.run_dir.shared(name) / STAGE for name in ("sft", *(("reward_model",) if _needs_reward_model(plan) else ()))
-    ]
+    task = Registry(plan.plugin_paths).task(plan.config.task)
+    names = stage_names(plan.config.reward.sources, reward_kind=task.reward_kind)
+    stages = [plan.run_dir.shared(name) / STAGE for name in names]
     cells = []
     for arm, seed in plan.cells():
         if not _is_complete(plan.run_dir.cell(arm.name, seed), arm):
@@ -179,10 +180,6 @@ def _cells_failed(failures: Sequence[Event], plan: Plan, comparison: Comparison 
     causes = " ".join(f"{event.job.name}: {event.error}" for event in failures)
     text = f"{len(failures)} of {len(plan.cells())} cells failed; the same command again retries them. {causes}"
     return CellFailedError(text, comparison=comparison)
-
-
-def _needs_reward_model(plan: Plan) -> bool:
-    return Registry(plan.plugin_paths).task(plan.config.task).reward_kind == "model"
 
 
 def _raise_failure(failures: Sequence[Event]) -> None:

@@ -16,6 +16,7 @@ from marl_bench.models.scoring import TokenValues
 from marl_bench.planning import ArmPlan, Rule, build_rule, plan_arm, task_options
 from marl_bench.plugins import Registry
 from marl_bench.records import Cell, SftPair, TaskData
+from marl_bench.reward_sources import parse_reward_sources
 from marl_bench.run_dir import RunDir, read_cells, read_config
 from marl_bench.training.data import prepare_data
 from marl_bench.training.shared_stages import SharedStages, finished_stages
@@ -87,6 +88,7 @@ class FinishedRun:
             dtype=dtype,
             critic_scale=self.stages.critic_scale(self.arm(cell).ppo(self.config)),
             device=device,
+            rewards=parse_reward_sources(self.config.reward.sources),
         )
         if not self.has_critic(cell):
             return actors

@@ -133,7 +133,7 @@ def _specs_of_path(path: Path) -> Iterable[tuple[str, Any]]:
         files = []
     if not files:
         raise PluginError(f"--plugin {path}: should be a .py file or a folder with .py files; there is none.")
-    found = [(group, spec) for file in files for group, spec in _specs_of_module(_import_file(file))]
+    found = [(group, spec) for file in files for group, spec in _specs_of_module(import_file(file))]
     if not found:
         names = ", ".join(sorted(spec_type.__name__ for spec_type in SPEC_TYPES.values()))
         raise PluginError(f"--plugin {path}: defines no plugin; a module-level {names} was expected.")
@@ -147,7 +147,12 @@ def _specs_of_module(module: ModuleType) -> Iterable[tuple[str, Any]]:
                 yield group, value
 
 
-def _import_file(path: Path) -> ModuleType:
+def import_file(path: Path) -> ModuleType:
+    """Imports a Python file as a module of its own.
+
+    Raises:
+        PluginError: It cannot be imported.
+    """
     name = f"marl_bench_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

@@ -167,8 +167,9 @@ class RunRecord:
             (False for arms that sample nothing in training).
         seed: Seed of the cell.
         config_hash: Hash of everything that the shared stages and the cells compute.
-        digests: Content digests by name: `data`, `sft`, `reward_model`.
-        shared: Results of the shared stages: `sft` and `reward_model` (losses, pair accuracy, score spread), `data` (counts, notes).
+        digests: Content digests by name: `data`, `sft`, `reward_model`, `reward`.
+        shared: Results of the shared stages: `sft` and `reward_model` (losses, pair accuracy, score spread), `reward` (sources, score spread),
+            `data` (counts, notes).
         budget: `updates`, `prompts`, `responses_sampled`, `tokens_sampled`, `max_response_tokens`.
         metrics: Metric name to mean over the scored evaluation samples.
         higher_is_better: As in `EvalResult`.

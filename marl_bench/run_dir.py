@@ -52,7 +52,7 @@ class RunDir:
         return self.root / "cells"
 
     def shared(self, stage: str) -> Path:
-        """Folder of a shared stage: `sft` or `reward_model`."""
+        """Folder of a shared stage: `sft`, `reward_model` or `reward`."""
         return self.root / "shared" / stage
 
     def cell(self, arm: str, seed: int) -> Path:

@@ -321,7 +321,7 @@ def test_a_reward_that_is_nan_fails_its_cells_with_status_1(tmp_path):
     (tmp_path / "nan.py").write_text(NAN_TASK)
     arms = ["--arm", "token_ppo", "--seeds", "1"]
     _, err = run(tmp_path / "run", "--task", "nan", "--plugin", str(tmp_path / "nan.py"), *arms, status=1)
-    assert "score of the response to prompt 'p3' is nan" in err
+    assert "the score of the response to prompt 'p3' is nan" in err
     assert "Traceback" not in err
     assert records(tmp_path / "run")["token_ppo-seed0"]["status"] == "failed"
 

@@ -11,8 +11,9 @@ from marl_bench.errors import TrainingError
 from marl_bench.interfaces import Task
 from marl_bench.macro.smdp import macro_rewards
 from marl_bench.macro.termination import EveryNTokens
-from marl_bench.models.actors import Actors, score_responses
+from marl_bench.models.actors import Actors
 from marl_bench.models.responses import log_prob_temperature, sampling_settings
+from marl_bench.models.rewards import ToScore
 from marl_bench.models.sampling import row_seed, sample_responses
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import Prompt, Response
@@ -126,13 +127,14 @@ def _returns(
     """Yields each continuation with its return; those without a score are left out."""
     actors, sampling, ppo = objective.actors, objective.sampling, objective.ppo
     tokens, log_probs = _sample(objective, rollout, prompts, chunk, seed=seed)
-    scores = score_responses(
-        objective.task,
-        actors.reward_model,
-        tokens,
-        [prompts[start.row] for start in chunk],
-        _responses(tokens, rollout, prompts, chunk, actors),
-        batch_size=ppo.score_batch_size,
+    scores = actors.reward.scores(
+        ToScore(
+            objective.task,
+            [prompts[start.row] for start in chunk],
+            _responses(tokens, rollout, prompts, chunk, actors),
+            tokens,
+            ppo.score_batch_size,
+        )
     )
     temperature = log_prob_temperature(sampling)
     reference = in_micro_batches(

@@ -7,8 +7,9 @@ import torch
 from marl_bench.config import RunConfig
 from marl_bench.errors import DataError
 from marl_bench.interfaces import Task
-from marl_bench.models.actors import Actors, score_responses
+from marl_bench.models.actors import Actors
 from marl_bench.models.responses import log_prob_temperature, respond, sampling_settings
+from marl_bench.models.rewards import ToScore
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import EvalResult, EvalSample, Prompt, Response
 
@@ -57,10 +58,12 @@ def evaluate_policy(
         size=size,
     )
     kl = torch.where(tokens.response_mask, sampled.samples.token_log_probs - reference, 0).sum(dim=1)
-    columns: dict[str, Sequence[float | None]] = {
-        primary_metric: score_responses(task, actors.reward_model, tokens, prompts, responses, batch_size=size)
-    }
+    parts = actors.reward.scores_by_part(ToScore(task, prompts, responses, tokens, size))
+    columns: dict[str, Sequence[float | None]] = {primary_metric: actors.reward.total(list(parts.values()))}
     directions: dict[str, bool | None] = {primary_metric: True}
+    if len(parts) > 1:
+        columns.update({f"reward {name}": scores for name, scores in parts.items()})
+        directions.update(dict.fromkeys((f"reward {name}" for name in parts), None))
     oracle = task.oracle(prompts, responses)
     if oracle is not None:
         columns["oracle"] = list(oracle)

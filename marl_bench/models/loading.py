@@ -90,6 +90,36 @@ def load_reward_model(path: str, *, dtype: str, pad_token_id: int) -> Any:
     return model
 
 
+def load_classifier(path: str, *, dtype: str, device: torch.device) -> tuple[Any, Any]:
+    """Loads a sequence classifier with one output, and its tokenizer, which pads on the right and cuts at the front.
+
+    Without a pad token, or where it is the EOS, the model's `pad_token_id` is None: padding would hide the end of the text, so texts go
+    through one by one.
+
+    Raises:
+        ModelError: It cannot be loaded, or has another number of outputs.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = model_folder(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right", truncation_side="left")
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"classifier '{path}': its tokenizer cannot be loaded ({_first_line(error)}).") from error
+    model = _load(AutoModelForSequenceClassification, path, dtype=dtype)
+    if model.config.num_labels != 1:
+        raise ModelError(
+            f"classifier '{path}': has {model.config.num_labels} outputs; a reward needs a sequence classifier with one."
+        )
+    if not any("SequenceClassification" in name for name in model.config.architectures or []):
+        raise ModelError(
+            f"classifier '{path}': is a {model.config.architectures}; a reward needs a sequence classifier."
+        )
+    hidden = tokenizer.pad_token_id in (None, tokenizer.eos_token_id)
+    model.config.pad_token_id = None if hidden else tokenizer.pad_token_id
+    return model.to(device).requires_grad_(False), tokenizer
+
+
 def count_parameters(path: str) -> int:
     """Returns the number of parameters of a causal LM without loading its weights.
 

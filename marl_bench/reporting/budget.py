@@ -71,7 +71,7 @@ def check_budget(cells: Sequence[Cell], *, force: bool) -> list[str]:
 def _items(cells: Sequence[Cell]) -> Iterable[tuple[str, list[Any]]]:
     records = [cell.record for cell in cells]
     yield "task version", [record.task["version"] for record in records]
-    for digest in ("data", "sft", "reward_model"):
+    for digest in ("data", "sft", "reward_model", "reward"):
         yield f"{digest} digest", [record.digests.get(digest) for record in records]
     for count in ("updates", "responses_sampled", "max_response_tokens"):
         yield count, [record.budget.get(count) for record in records]

@@ -264,10 +264,11 @@ def _open_cell(cell: Cell) -> OpenCell:
 
 def _reference_deviation(cells: Sequence[Cell], warnings: list[str]) -> float | None:
     """Returns the standard deviation of the scores of SFT samples if all cells agree on it; warns if they do not."""
-    stages = [cell.record.shared.get("reward_model") or {} for cell in cells]
+    shared = [cell.record.shared for cell in cells]
+    stages = [stages.get("reward") or stages.get("reward_model") or {} for stages in shared]
     found = {float(stage["score_std"]) for stage in stages if stage.get("score_std")}
     if len(found) > 1:
-        warnings.append("The cells' reward models have different reference standard deviations; none is used.")
+        warnings.append("The cells' scores have different reference standard deviations; none is used.")
     return found.pop() if len(found) == 1 else None
 
 

@@ -123,9 +123,21 @@ def _shared_stages(comparison: Comparison) -> str:
         if counts
         else "",
         "\n".join(f"- {markdown_text(note)}" for note in data.get("notes") or []),
-        "\n".join([*_reward_model_lines(reward_model), *_stage_lines("SFT", shared.get("sft") or {})]),
+        "\n".join(
+            [
+                *_reward_lines(shared.get("reward") or {}),
+                *_reward_model_lines(reward_model),
+                *_stage_lines("SFT", shared.get("sft") or {}),
+            ]
+        ),
     ]
     return _section("Data and shared stages", "\n\n".join(part for part in parts if part))
+
+
+def _reward_lines(stage: Mapping[str, Any]) -> Iterator[str]:
+    if stage.get("sources"):
+        yield f"- Score: the sum of {markdown_text(', '.join(stage['sources']))}"
+    yield from _stage_lines("Score", stage)
 
 
 def _reward_model_lines(stage: Mapping[str, Any]) -> Iterator[str]:

@@ -10,9 +10,10 @@ from marl_bench.batches import Rollout, Tokens
 from marl_bench.config import PpoConfig, SamplingConfig
 from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.interfaces import Task
-from marl_bench.models.actors import Actors, scores_of
+from marl_bench.models.actors import Actors
 from marl_bench.models.offsets import response_offsets
 from marl_bench.models.responses import SampledResponses, log_prob_temperature, respond, sampling_settings
+from marl_bench.models.rewards import ToScore
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import Prompt, Response
 
@@ -61,7 +62,7 @@ def roll_out(
     needs: frozenset[str],
     seed_parts: tuple[int | str, ...],
 ) -> ScoredRollout:
-    """Samples one response a prompt and gathers all that the learner needs, without gradients.
+    """Samples one response a prompt and gathers all that the learner needs, without gradients, while rewards that can be are computed beside it.
 
     Args:
         actors: The models.
@@ -83,10 +84,8 @@ def roll_out(
         batch_size=ppo.sample_batch_size,
         seed_parts=seed_parts,
     )
-    size = ppo.score_batch_size
-    with scores_of(task, actors.reward_model, sampled.samples.tokens, prompts, sampled.responses, batch_size=size) as (
-        finished_scores
-    ):
+    batch = ToScore(task, prompts, sampled.responses, sampled.samples.tokens, ppo.score_batch_size)
+    with actors.reward.begun(batch) as finished_scores:
         rollout = _gathered(actors, sampled, sampling=sampling, ppo=ppo, needs=needs)
         scores = finished_scores()
     kept = [row for row, score in enumerate(scores) if score is not None]

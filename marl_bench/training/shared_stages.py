@@ -1,6 +1,7 @@
-"""The stages that all arms and seeds share: SFT, reward model, and the scale of its scores."""
+"""The stages that all arms and seeds share: SFT, reward model, and the scale of the scores."""
 
 import dataclasses
+import hashlib
 import json
 import random
 import time
@@ -13,7 +14,8 @@ import torch
 from marl_bench.batches import Tokens
 from marl_bench.config import PpoConfig, RunConfig
 from marl_bench.errors import DataError, ModelError, RecordError, TrainingError
-from marl_bench.interfaces import TaskSpec
+from marl_bench.interfaces import Task, TaskSpec
+from marl_bench.models.actors import OWN_REWARD
 from marl_bench.models.loading import (
     SCORE_OFFSET,
     check_same_vocabulary,
@@ -23,9 +25,18 @@ from marl_bench.models.loading import (
 )
 from marl_bench.models.prompts import encode_prompts, encode_response
 from marl_bench.models.responses import respond, sampling_settings
+from marl_bench.models.rewards import Reward, ToScore, make_reward
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
-from marl_bench.records import PreferencePair, Prompt, TaskData
-from marl_bench.run_dir import STAGE, RunDir, digest_of_folder, folder_written_atomically, write_json_atomically
+from marl_bench.records import PreferencePair, Prompt
+from marl_bench.reward_sources import parse_reward_sources, stage_names
+from marl_bench.run_dir import (
+    STAGE,
+    RunDir,
+    digest_of_folder,
+    digest_of_json,
+    folder_written_atomically,
+    write_json_atomically,
+)
 from marl_bench.training.data import PreparedData
 from marl_bench.training.progress import Progress
 from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft
@@ -54,50 +65,108 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class SharedStages:
-    """What the cells stand on."""
+    """What the cells stand on.
+
+    Attributes:
+        sft: The SFT model.
+        reward_model: The task's reward model, or None where the score has no use for one.
+        reward: The scale of a score that is not the task's own reward alone; it has no model.
+        own_weight: Weight of the task's own reward in the score.
+    """
 
     sft: Stage
-    reward_model: Stage | None
+    reward_model: Stage | None = None
+    reward: Stage | None = None
+    own_weight: float = 1.0
 
     @property
     def score_std(self) -> float:
-        """Spread of the scores over SFT samples; 1 for rule rewards, whose scale has a meaning of its own."""
-        return 1.0 if self.reward_model is None else float(self.reward_model.figures["score_std"])
+        """Spread of the scores over SFT samples; 1 for a task's rule reward, whose scale has a meaning of its own."""
+        stage = self.reward or self.reward_model
+        return 1.0 if stage is None else float(stage.figures["score_std"])
 
     def critic_scale(self, ppo: PpoConfig) -> float:
         """Returns what the reward model's scores are multiplied with to be in the unit that training uses."""
-        return 1 / self.score_std if ppo.score_scale == "reference_std" else 1.0
+        return self.own_weight / (self.score_std if ppo.score_scale == "reference_std" else 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedWork:
+    """What the shared stages are made from.
+
+    Attributes:
+        run_dir: Files of the experiment.
+        config: Its settings.
+        spec: Spec of its task.
+        task: The task.
+        prepared: Its data.
+        base_model: What SFT starts from.
+        progress: Told of every step.
+    """
+
+    run_dir: RunDir
+    config: RunConfig
+    spec: TaskSpec
+    task: Task
+    prepared: PreparedData
+    base_model: str
+    progress: Progress
 
 
 def finished_stages(run_dir: RunDir, config: RunConfig, spec: TaskSpec) -> SharedStages | None:
-    """Returns the shared stages if all that the task needs are finished, else None."""
-    sft = _finished(run_dir.shared("sft"), config.sft.path)
-    if spec.reward_kind == "rule":
-        return SharedStages(sft, None) if sft else None
-    reward_model = _finished(run_dir.shared("reward_model"), config.reward_model.path)
-    return SharedStages(sft, reward_model) if sft and reward_model else None
-
-
-def run_shared_stages(
-    run_dir: RunDir, config: RunConfig, spec: TaskSpec, prepared: PreparedData, progress: Progress, *, base_model: str
-) -> SharedStages:
-    """Trains what is not there yet; a given model skips its stage and is only measured. SFT starts from `base_model`.
+    """Returns the shared stages if all that the experiment needs are finished, else None.
 
     Raises:
-        DataError: The data have no pairs for the reward model.
+        ModelError: A given model, classifier or reward file is not the one that the experiment began with.
+    """
+    given = {"sft": config.sft.path, "reward_model": config.reward_model.path}
+    found = {
+        name: _finished(run_dir.shared(name), given.get(name))
+        for name in stage_names(config.reward.sources, reward_kind=spec.reward_kind)
+    }
+    stages = {name: stage for name, stage in found.items() if stage is not None}
+    if len(stages) < len(found):
+        return None
+    if "reward" in stages and stages["reward"].digest != reward_digest(config):
+        raise ModelError(
+            "--reward: a classifier's folder or a Python file is not the one that this experiment began with; put that one back, or "
+            "start anew with another --out."
+        )
+    own = [source.weight for source in parse_reward_sources(config.reward.sources) if source.kind == "task"]
+    return SharedStages(**stages, own_weight=own[0] if own else 1.0)
+
+
+def run_shared_stages(work: SharedWork) -> None:
+    """Trains what is not there yet; a given model skips its stage and is only measured.
+
+    Raises:
+        DataError: The data have no pairs for the reward model, or have changed.
         TrainingError: A loss is not finite.
     """
-    sft = _finished(run_dir.shared("sft"), config.sft.path) or _sft_stage(
-        run_dir.shared("sft"), config, prepared, progress, base_model=base_model
-    )
-    if spec.reward_kind == "rule":
-        return SharedStages(sft, None)
-    reward_model = _finished(run_dir.shared("reward_model"), config.reward_model.path)
-    if reward_model is None:
-        reward_model = _reward_model_stage(run_dir.shared("reward_model"), config, prepared, sft, progress)
-    stages = SharedStages(sft, reward_model)
-    check_same_data(stages, prepared)
-    return stages
+    run_dir, config = work.run_dir, work.config
+    names = stage_names(config.reward.sources, reward_kind=work.spec.reward_kind)
+    sft = _finished(run_dir.shared("sft"), config.sft.path) or _sft_stage(run_dir.shared("sft"), work)
+    if "reward_model" in names and _finished(run_dir.shared("reward_model"), config.reward_model.path) is None:
+        _reward_model_stage(run_dir.shared("reward_model"), work, sft)
+    if "reward" in names and _finished(run_dir.shared("reward"), None) is None:
+        _reward_stage(run_dir.shared("reward"), work, sft)
+    stages = finished_stages(run_dir, config, work.spec)
+    if stages is not None:
+        check_same_data(stages, work.prepared)
+
+
+def reward_digest(config: RunConfig) -> str:
+    """Returns the digest of the sources of the score: their texts, and the content of local folders and files."""
+    content = []
+    for source in parse_reward_sources(config.reward.sources):
+        path = Path(source.target.rpartition(":")[0] if source.kind == "python" else source.target).expanduser()
+        if source.kind == "classifier" and path.is_dir():
+            content.append([source.text, digest_of_folder(path)])
+        elif source.kind == "python" and path.is_file():
+            content.append([source.text, hashlib.sha256(path.read_bytes()).hexdigest()])
+        else:
+            content.append([source.text, ""])
+    return digest_of_json(content)
 
 
 def check_same_data(stages: SharedStages, prepared: PreparedData) -> None:
@@ -106,7 +175,7 @@ def check_same_data(stages: SharedStages, prepared: PreparedData) -> None:
     Raises:
         DataError: The data have changed in between.
     """
-    for stage in filter(None, (stages.sft, stages.reward_model)):
+    for stage in filter(None, (stages.sft, stages.reward_model, stages.reward)):
         if stage.data_digest != prepared.digest:
             raise DataError(
                 f"{stage.folder.name}: was made with other data (digest {stage.data_digest[:12]}) than there are now ({prepared.digest[:12]}); "
@@ -135,22 +204,21 @@ def _finished(folder: Path, given: str | None) -> Stage | None:
     return found
 
 
-def _sft_stage(
-    folder: Path, config: RunConfig, prepared: PreparedData, progress: Progress, *, base_model: str
-) -> Stage:
+def _sft_stage(folder: Path, work: SharedWork) -> Stage:
     began = time.perf_counter()
+    config, prepared = work.config, work.prepared
     if config.sft.path is not None:
         model_path = Path(config.sft.path).expanduser()
         load_tokenizer(str(model_path))  # a folder without a usable tokenizer fails here, before any cell
         stage = Stage(model_path, digest_of_folder(model_path), prepared.digest, {"trained": False})
     else:
-        tokenizer = load_tokenizer(base_model)
-        model = load_policy(base_model, dtype=config.model.dtype)
+        tokenizer = load_tokenizer(work.base_model)
+        model = load_policy(work.base_model, dtype=config.model.dtype)
         figures = train_sft(
             model,
             tokenizer,
             prepared.data.sft,
-            SupervisedRun(config.sft, config.sampling.max_response_tokens, config.data.seed, progress),
+            SupervisedRun(config.sft, config.sampling.max_response_tokens, config.data.seed, work.progress),
         )
         with folder_written_atomically(folder) as temporary:
             _save(model, tokenizer, temporary)
@@ -163,11 +231,9 @@ def _sft_stage(
     return _recorded(folder, stage, began)
 
 
-def _reward_model_stage(
-    folder: Path, config: RunConfig, prepared: PreparedData, sft: Stage, progress: Progress
-) -> Stage:
+def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     began = time.perf_counter()
-    data, device = prepared.data, _device()
+    config, data, device = work.config, work.prepared.data, _device()
     tokenizer = load_tokenizer(str(sft.folder))
     training, held_out = _hold_out(data.preferences, share=config.reward_model.held_out_share, seed=config.data.seed)
     given = config.reward_model.path
@@ -189,7 +255,7 @@ def _reward_model_stage(
             model,
             tokenizer,
             training,
-            SupervisedRun(config.reward_model, limit, config.data.seed, progress),
+            SupervisedRun(config.reward_model, limit, config.data.seed, work.progress),
         )
         model.eval()
         references = [
@@ -206,18 +272,34 @@ def _reward_model_stage(
             values, tokenizer, [(pair.prompt, pair.rejected) for pair in held_out], limit=limit, size=size
         )
         figures |= {"pairs": len(held_out), "pair_accuracy": float((chosen > rejected).float().mean())}
-    figures |= _score_scale(values, tokenizer, config, data, sft, device)
+    own = make_reward(OWN_REWARD, reward_model=values, dtype=config.model.dtype, device=device)
+    figures |= _score_scale(own, work, sft, name="reward model")
     where = Path(source) if given else folder
-    return _recorded(folder, Stage(where, digest_of_folder(where), prepared.digest, figures), began)
+    return _recorded(folder, Stage(where, digest_of_folder(where), work.prepared.digest, figures), began)
 
 
-def _score_scale(
-    values: TokenValues, tokenizer: Any, config: RunConfig, data: TaskData, sft: Stage, device: torch.device
-) -> dict[str, float]:
+def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
+    """Measures the scale of a score that is not the task's own reward alone."""
+    began, config, device = time.perf_counter(), work.config, _device()
+    own_folder = work.run_dir.shared("reward_model")
+    own = _finished(own_folder, config.reward_model.path) if own_folder.exists() else None
+    values = None
+    if own is not None:
+        pad = load_tokenizer(str(sft.folder)).pad_token_id
+        model = load_reward_model(str(own.folder), dtype=config.model.dtype, pad_token_id=pad)
+        values = TokenValues(model).to(device)
+    sources = parse_reward_sources(config.reward.sources)
+    reward = make_reward(sources, reward_model=values, dtype=config.model.dtype, device=device)
+    figures = {"sources": [source.name for source in sources], **_score_scale(reward, work, sft, name="reward")}
+    return _recorded(folder, Stage(folder, reward_digest(config), work.prepared.digest, figures), began)
+
+
+def _score_scale(reward: Reward, work: SharedWork, sft: Stage, *, name: str) -> dict[str, float]:
     """Returns mean and spread of the scores of responses that the SFT model samples: the unit in which differences are read."""
-    policy = load_policy(str(sft.folder), dtype=config.model.dtype).to(device)
-    prompts = data.rl_prompts[:CALIBRATION_RESPONSES]
-    size = config.ppo.score_batch_size
+    config = work.config
+    policy = load_policy(str(sft.folder), dtype=config.model.dtype).to(_device())
+    tokenizer = load_tokenizer(str(sft.folder))
+    prompts = work.prepared.data.rl_prompts[:CALIBRATION_RESPONSES]
     sampled = respond(
         policy,
         tokenizer,
@@ -226,11 +308,15 @@ def _score_scale(
         batch_size=config.ppo.sample_batch_size,
         seed_parts=(config.data.seed, "calibration"),
     )
-    scores = in_micro_batches(lambda rows: last_token_scores(values, rows), sampled.samples.tokens, size=size)
-    spread = float(scores.std(unbiased=False)) if len(prompts) > 1 else 1.0  # one sample has no spread
+    batch = ToScore(work.task, prompts, sampled.responses, sampled.samples.tokens, config.ppo.score_batch_size)
+    scored = [score for score in reward.scores(batch) if score is not None]
+    if not scored:
+        raise TrainingError(f"{name}: none of {len(prompts)} SFT samples has a score; all are None.")
+    scores = torch.tensor(scored)
+    spread = float(scores.std(unbiased=False)) if len(scored) > 1 else 1.0  # one sample has no spread
     if not spread > 0:
         raise TrainingError(
-            f"reward model: its scores of {len(prompts)} SFT samples have a spread of {spread}; it tells no response from another."
+            f"{name}: its scores of {len(scored)} SFT samples have a spread of {spread}; it tells no response from another."
         )
     return {"score_std": spread, "sft_score_mean": float(scores.mean())}
 
