@@ -16,13 +16,15 @@ import torch
 from marl_bench.batches import Rollout
 from marl_bench.errors import Interrupted, MarlBenchError
 from marl_bench.evaluation.evaluate import evaluate_policy
+from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.interfaces import BaselineSpec, PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
+from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment
-from marl_bench.records import EvalResult, Prompt, RunRecord
+from marl_bench.records import EvalResult, Prompt, Response, RunRecord
 from marl_bench.reward_sources import COMBINED_SCORE, is_own_reward, parse_reward_sources
 from marl_bench.run_dir import (
     CURVE,
@@ -72,10 +74,15 @@ class Worker:
         self.registry = Registry(plan.plugin_paths)
         self.spec = self.registry.task(plan.config.task)
         self.task: Task = self.spec.build(task_options(self.spec, plan.config))
+        self.metrics = [*self.task.metrics, *make_metrics(plan.config.evaluation.metrics, self.registry)]
+        check_metric_names(self.metrics, taken=[self.primary_metric, "oracle"])
         self._prepared: PreparedData | None = None
 
     def run_shared(self, progress: Progress) -> None:
-        """Trains or measures the shared stages."""
+        """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
+        added = self.metrics[len(self.task.metrics) :]
+        prompts = self.prepared().data.eval_prompts[:2]
+        measure(added, prompts, [Response(prompt.id, prompt.reference or "", 1, True) for prompt in prompts])
         plan = self.plan
         run_shared_stages(
             SharedWork(plan.run_dir, plan.config, self.spec, self.task, self.prepared(), plan.base_model, progress)
@@ -139,6 +146,7 @@ class Worker:
             trained.actors,
             self.task,
             self.prepared().data.eval_prompts,
+            metrics=self.metrics,
             config=config,
             primary_metric=self.primary_metric,
             seed=seed,
@@ -157,6 +165,7 @@ class Worker:
             },
             metrics=metrics,
             unscored=unscored,
+            problems=list(result.problems),
             higher_is_better=dict(result.higher_is_better),
             costs=_costs(folder, began=began, trained=ended, updates=trained.budget.updates),
         )

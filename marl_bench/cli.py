@@ -124,6 +124,13 @@ def run(  # noqa: PLR0913 (one parameter an option)
             help="[WEIGHT*]SOURCE (repeatable): task, classifier:FOLDER_OR_HUB_ID, python:FILE.py:NAME.  [default: task]",
         ),
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC",
+            help="Metric beside the task's own (repeatable): a name (marl-bench list metrics), python:FILE.py:NAME, evaluate:NAME:RESULT.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="The experiment's own folder.  [default: results/TASK-PRESET-HASH]"),
@@ -161,6 +168,7 @@ def run(  # noqa: PLR0913 (one parameter an option)
         "--sft-model": ("sft.path", sft_model),
         "--reward-model": ("reward_model.path", reward_model),
         "--reward": ("reward.sources", reward or None),
+        "--metric": ("evaluation.metrics", metric or None),
         "--limit": ("data.limit", limit),
     }
     registry = Registry(plugin or [])
@@ -212,7 +220,9 @@ def report(
 def list_(
     kind: Annotated[
         str,
-        typer.Argument(metavar="KIND", help="tasks, baselines, terminations, presets or grids.", show_default=False),
+        typer.Argument(
+            metavar="KIND", help="tasks, baselines, terminations, metrics, presets or grids.", show_default=False
+        ),
     ],
     details: Annotated[
         bool, typer.Option("--details", help="Import the plugins and show version and summary.")

@@ -187,6 +187,10 @@ class EvaluationConfig(Section):
 
     max_prompts: int | None = Field(None, ge=1, description="at most this many evaluation prompts")
     samples_per_prompt: int = Field(1, ge=1, description="responses sampled for each evaluation prompt")
+    metrics: list[str] = Field(
+        default_factory=list,
+        description="metrics beside the task's own: a metric plugin, python:FILE.py:NAME, or evaluate:NAME_OR_FOLDER:RESULT",
+    )
     temperature: float | None = Field(
         None, ge=0, description="sampling temperature; null takes that of training, 0 is greedy"
     )

@@ -58,6 +58,23 @@ class Metric(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True)
+class MetricSpec:
+    """What a metric's entry point holds.
+
+    Attributes:
+        id: Name at the command line.
+        version: Raised whenever results change.
+        summary: One line for `list`.
+        build: Makes the metric.
+    """
+
+    id: str
+    version: str
+    summary: str
+    build: Callable[[], Metric]
+
+
 class Task(Protocol):
     """Data, reward and metrics."""
 

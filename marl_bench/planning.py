@@ -12,6 +12,7 @@ from marl_bench.arms import canonical_rule, folder_name, parse_arm, parse_rule
 from marl_bench.config import PpoConfig, ResolvedConfig, RunConfig
 from marl_bench.errors import ConfigError, UnknownNameError
 from marl_bench.interfaces import BaselineSpec, PolicyContext, TaskSpec, TerminationRule
+from marl_bench.metric_sources import make_metrics
 from marl_bench.plugins import Registry
 from marl_bench.reward_sources import parse_reward_sources
 from marl_bench.run_dir import RunDir, digest_of_json
@@ -135,6 +136,7 @@ def make_plan(resolved: ResolvedConfig, registry: Registry, *, out: Path | None,
     task = registry.task(config.task)
     task_options(task, config)
     parse_reward_sources(config.reward.sources)
+    make_metrics(config.evaluation.metrics, registry)
     arms = [plan_arm(text, config, registry) for text in config.arms]
     twice = {arm.label for arm in arms if sum(other.name == arm.name for other in arms) > 1}
     if twice:

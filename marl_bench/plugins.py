@@ -1,24 +1,31 @@
 """Discovery of plugins: entry points, then `--plugin` paths. Listing reads metadata and imports nothing; no torch."""
 
 import dataclasses
+import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from marl_bench.errors import PluginError, UnknownNameError
-from marl_bench.interfaces import BaselineSpec, TaskSpec, TerminationSpec
+from marl_bench.errors import ConfigError, PluginError, UnknownNameError
+from marl_bench.interfaces import BaselineSpec, MetricSpec, TaskSpec, TerminationSpec
 
 SPEC_TYPES: dict[str, type] = {
     "marl_bench.tasks": TaskSpec,
     "marl_bench.baselines": BaselineSpec,
     "marl_bench.terminations": TerminationSpec,
+    "marl_bench.metrics": MetricSpec,
 }
-KINDS = {"marl_bench.tasks": "task", "marl_bench.baselines": "baseline", "marl_bench.terminations": "termination rule"}
+KINDS = {
+    "marl_bench.tasks": "task",
+    "marl_bench.baselines": "baseline",
+    "marl_bench.terminations": "termination rule",
+    "marl_bench.metrics": "metric",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,11 +124,44 @@ class Registry:
         """Returns a termination rule's spec; raises as `task`."""
         return self._get("marl_bench.terminations", name)  # type: ignore[no-any-return]
 
+    def metric(self, name: str) -> MetricSpec:
+        """Returns a metric's spec; raises as `task`."""
+        return self._get("marl_bench.metrics", name)  # type: ignore[no-any-return]
+
     def _get(self, group: str, name: str) -> Any:
         plugin = self._plugins.get((group, name))
         if plugin is None:
             raise UnknownNameError(KINDS[group], name, (known.id for known in self.list(group)))
         return plugin.load()
+
+
+def load_callable(target: str, *, where: str) -> Callable[..., Any]:
+    """Returns the callable that `FILE.py:NAME` or `MODULE:NAME` names.
+
+    Args:
+        target: The name.
+        where: What an error begins with.
+
+    Raises:
+        ConfigError: There is none, or it cannot be called.
+        PluginError: The file cannot be imported.
+    """
+    place, _, name = target.rpartition(":")
+    if place.endswith(".py"):
+        path = Path(place).expanduser()
+        if not path.is_file():
+            raise ConfigError(f"{where}: there is no file {place}.")
+        module = import_file(path)
+    else:
+        try:
+            module = importlib.import_module(place)
+        except ImportError as error:
+            raise ConfigError(f"{where}: module {place} cannot be imported ({error}).") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = ", ".join(key for key, value in vars(module).items() if inspect.isfunction(value)) or "none"
+        raise ConfigError(f"{where}: {place} has no callable '{name}'; its functions: {known}.")
+    return function  # type: ignore[no-any-return]  # callable() does not narrow Any
 
 
 def _specs_of_path(path: Path) -> Iterable[tuple[str, Any]]:

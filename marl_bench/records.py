@@ -147,10 +147,12 @@ class EvalResult:
     Attributes:
         samples: One per prompt and sample index, in the order of the evaluation prompts.
         higher_is_better: Metric name to True, False, or None where neither end is better.
+        problems: Sentences on what could not be measured, for the report.
     """
 
     samples: Sequence[EvalSample]
     higher_is_better: Mapping[str, bool | None]
+    problems: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +176,7 @@ class RunRecord:
         metrics: Metric name to mean over the scored evaluation samples.
         higher_is_better: As in `EvalResult`.
         unscored: Metric name to the number of evaluation samples without a value.
+        problems: Sentences on what could not be measured.
         costs: `seconds` by stage, `peak_memory_mib`; everything from the clock stands here and nowhere else.
         environment: `packages`, `python`, `platform`, `device`, `threads`, `git_commit`, `git_dirty`.
         error: Text of the error of a failed cell.
@@ -192,6 +195,7 @@ class RunRecord:
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     higher_is_better: Mapping[str, bool | None] = dataclasses.field(default_factory=dict)
     unscored: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    problems: Sequence[str] = ()
     costs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     error: str | None = None

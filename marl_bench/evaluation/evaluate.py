@@ -6,14 +6,13 @@ import torch
 
 from marl_bench.config import RunConfig
 from marl_bench.errors import DataError
-from marl_bench.interfaces import Task
+from marl_bench.evaluation.measure import BUILT_IN_DIRECTIONS, measure
+from marl_bench.interfaces import Metric, Task
 from marl_bench.models.actors import Actors
 from marl_bench.models.responses import log_prob_temperature, respond, sampling_settings
 from marl_bench.models.rewards import ToScore
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import EvalResult, EvalSample, Prompt, Response
-
-BUILT_IN_DIRECTIONS: Mapping[str, bool | None] = {"response_tokens": None, "finished": True, "kl": None}
 
 
 def evaluate_policy(
@@ -21,17 +20,18 @@ def evaluate_policy(
     task: Task,
     prompts: Sequence[Prompt],
     *,
+    metrics: Sequence[Metric],
     config: RunConfig,
     primary_metric: str,
     seed: int,
 ) -> EvalResult:
     """Samples `evaluation.samples_per_prompt` responses a prompt and returns all samples with their metrics.
 
-    The metrics are the score (under the task's primary name), the oracle where the task has one, the task's own, and `response_tokens`,
-    `finished` and `kl`: log p - log p_ref in nats, summed over the response.
+    The metrics are the score (under the name given), the oracle where the task has one, those given, and `response_tokens`, `finished` and
+    `kl`: log p - log p_ref in nats, summed over the response.
 
     Raises:
-        DataError: There are no prompts, or a metric returned another number of values.
+        DataError: There are no prompts, or a metric cannot be computed at all.
     """
     sampling, size = config.sampling, config.ppo.score_batch_size
     distinct = prompts[: config.evaluation.max_prompts]
@@ -68,24 +68,19 @@ def evaluate_policy(
     if oracle is not None:
         columns["oracle"] = list(oracle)
         directions["oracle"] = True
-    for metric in task.metrics:
-        columns.update(metric.compute(prompts, responses))
-        directions.update(dict.fromkeys(metric.names, metric.higher_is_better))
+    measured = measure(metrics, prompts, responses)
+    columns.update(measured.columns)
+    directions.update(measured.higher_is_better)
     columns["response_tokens"] = [float(response.token_count) for response in responses]
     columns["finished"] = [float(response.finished) for response in responses]
     columns["kl"] = kl.tolist()
     directions.update(BUILT_IN_DIRECTIONS)
-    return EvalResult(_samples(prompts, responses, columns), directions)
+    return EvalResult(_samples(prompts, responses, columns), directions, measured.problems)
 
 
 def _samples(
     prompts: Sequence[Prompt], responses: Sequence[Response], columns: Mapping[str, Sequence[float | None]]
 ) -> list[EvalSample]:
-    for name, values in columns.items():
-        if len(values) != len(prompts):
-            raise DataError(
-                f"metric '{name}': {len(values)} values for {len(prompts)} responses; it must return one each."
-            )
     return [
         EvalSample(
             prompt.id, prompt.subset, prompt.text, response, {name: values[row] for name, values in columns.items()}

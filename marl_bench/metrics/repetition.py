@@ -2,6 +2,7 @@
 
 import re
 
+from marl_bench.interfaces import MetricSpec
 from marl_bench.metrics.per_sample import PerSample
 from marl_bench.records import Prompt, Response
 
@@ -22,3 +23,6 @@ def repeated_share(text: str) -> float:
 
 def _of_response(_prompt: Prompt, response: Response) -> float:
     return repeated_share(response.text)
+
+
+METRIC = MetricSpec("repetition", "1", "share of the 4-grams of words that stood in the response before", repetition)

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from marl_bench.interfaces import MetricSpec
 from marl_bench.metrics.adapter import EvaluateMetric
 
 NAMES = ("rouge1", "rouge2", "rougeL")
@@ -47,3 +48,6 @@ def _make() -> Any:
             return {name: [score[name].fmeasure for score in scores] for name in NAMES}
 
     return _Rouge(keep_in_memory=True)
+
+
+METRIC = MetricSpec("rouge", "1", "ROUGE-1, -2 and -L F-measures against the reference, for any script", rouge)

@@ -4,21 +4,19 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
-import importlib
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from marl_bench.batches import Tokens
-from marl_bench.errors import ConfigError, MarlBenchError, TrainingError
+from marl_bench.errors import MarlBenchError, TrainingError
 from marl_bench.interfaces import Task
 from marl_bench.models.loading import load_classifier
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
-from marl_bench.plugins import import_file
+from marl_bench.plugins import load_callable
 from marl_bench.records import Prompt, Response
 from marl_bench.reward_sources import OWN, RewardSource
 
@@ -134,7 +132,7 @@ def make_reward(
         if source.kind == OWN:
             function = RuleReward() if reward_model is None else TokenReward(reward_model)
         elif source.kind == "python":
-            function = CallableReward(load_callable(source.target))
+            function = CallableReward(load_callable(source.target, where=f"--reward {source.text}"))
         else:
             function = ClassifierReward(source.target, *load_classifier(source.target, dtype=dtype, device=device))
         parts.append(RewardPart(source, function))
@@ -226,31 +224,6 @@ class ClassifierReward:
             return str(self.tokenizer.apply_chat_template(turns, tokenize=False))
         end = self.tokenizer.eos_token if response.finished and self.tokenizer.eos_token else ""
         return prompt.text + response.text + end
-
-
-def load_callable(target: str) -> Callable[..., Any]:
-    """Returns the callable that `FILE.py:NAME` or `MODULE:NAME` names.
-
-    Raises:
-        ConfigError: There is none, or it cannot be called.
-        PluginError: The file cannot be imported.
-    """
-    place, _, name = target.rpartition(":")
-    if place.endswith(".py"):
-        path = Path(place).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"--reward python:{target}: there is no file {place}.")
-        module = import_file(path)
-    else:
-        try:
-            module = importlib.import_module(place)
-        except ImportError as error:
-            raise ConfigError(f"--reward python:{target}: module {place} cannot be imported ({error}).") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        known = ", ".join(key for key, value in vars(module).items() if inspect.isfunction(value)) or "none"
-        raise ConfigError(f"--reward python:{target}: {place} has no callable '{name}'; its functions: {known}.")
-    return function  # type: ignore[no-any-return]  # callable() does not narrow Any
 
 
 def _checked(part: RewardPart, batch: ToScore) -> Scores:

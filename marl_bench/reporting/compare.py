@@ -66,7 +66,7 @@ def compare(cells: Sequence[Cell], *, force: bool = False) -> Comparison:
         win_rates=list(_win_rates(_pairs(arms, [start, token]), directions)),
         parities=list(_parities(arms, token)),
         open_cells=[_open_cell(cell) for cell in cells if not _is_complete(cell)],
-        warnings=[*warnings, *_seed_warnings(arms)],
+        warnings=[*warnings, *_seed_warnings(arms), *_problems(complete)],
     )
 
 
@@ -277,6 +277,14 @@ def _seed_warnings(arms: Sequence[ArmCells]) -> list[str]:
         return []
     listed = "; ".join(f"{one.arm.label}: {', '.join(map(str, one.cells))}" for one in arms)
     return [f"The arms have different seeds ({listed}); differences and win rates use the seeds that both arms have."]
+
+
+def _problems(cells: Sequence[Cell]) -> list[str]:
+    return [
+        f"{cell.record.arm['label']}, seed {cell.record.seed}: {problem}"
+        for cell in cells
+        for problem in cell.record.problems
+    ]
 
 
 def _setting(cells: Sequence[Cell]) -> Setting:

@@ -1,0 +1,56 @@
+"""Further metrics of an evaluation, named by text: plugins, Python callables, `evaluate` metrics. No torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from marl_bench.errors import ConfigError
+from marl_bench.interfaces import Metric
+from marl_bench.metrics.adapter import EvaluateMetric
+from marl_bench.metrics.per_sample import PerSample
+from marl_bench.plugins import Registry, load_callable
+
+_SHAPE = "a metric's name (marl-bench list metrics), python:FILE.py:NAME (or python:MODULE:NAME), or evaluate:NAME_OR_FOLDER:RESULT"
+
+
+def make_metrics(texts: Sequence[str], registry: Registry) -> list[Metric]:
+    """Returns the metrics.
+
+    Raises:
+        UnknownNameError: No plugin has that name.
+        ConfigError: A text has another shape, or a callable does not exist.
+        PluginError: A plugin or file cannot be imported.
+    """
+    return [_make(text, registry) for text in texts]
+
+
+def _make(text: str, registry: Registry) -> Metric:
+    kind, separator, target = text.partition(":")
+    if not separator:
+        return registry.metric(text).build()
+    where = f"--metric {text}"
+    place, _, name = target.rpartition(":")
+    if kind not in ("python", "evaluate") or not place or not name:
+        raise ConfigError(f"{where}: should be {_SHAPE}.")
+    if kind == "python":
+        return PerSample(name, load_callable(target, where=where))
+    return EvaluateMetric(names=(name,), make=_loader(place), higher_is_better=None)
+
+
+def _loader(place: str) -> "_Loader":
+    return _Loader(str(Path(place).expanduser()) if Path(place).expanduser().exists() else place)
+
+
+class _Loader:
+    """Makes an `evaluate.Metric` of the hub or of a local folder."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def __call__(self) -> object:
+        import evaluate
+
+        try:
+            return evaluate.load(self.place, keep_in_memory=True)
+        except Exception as error:
+            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ConfigError(f"--metric evaluate:{self.place}: cannot be loaded ({first_line}).") from error
