@@ -22,6 +22,7 @@ from marl_bench.reporting.comparison import (
 )
 from marl_bench.reporting.frames import cost_items
 from marl_bench.reporting.pairs import ArmCells, difference, generator, score_table, shared_seeds, win_rate
+from marl_bench.reporting.subsets import means_by_subset
 from marl_bench.statistics.bootstrap import cluster_bootstrap_interval
 from marl_bench.statistics.intervals import Interval, mean_interval
 from marl_bench.statistics.parity import smoothed, smoothing_window, speed_up, updates_to_parity
@@ -134,6 +135,7 @@ def _summary(arm: ArmCells) -> ArmSummary:
         last_update=_means(last_lines),
         macro_lengths={int(length): count for length, count in sorted(lengths.items(), key=lambda item: int(item[0]))},
         costs=_means(dict(cost_items(cell.record)) for cell in cells),
+        by_subset=means_by_subset([sample for cell in cells for sample in cell.samples]),
     )
 
 

@@ -74,6 +74,7 @@ class ArmSummary:
         last_update: Diagnostic of the curve's last line to its mean over seeds.
         macro_lengths: Macro-action length in tokens to its count at the last update, all seeds together.
         costs: Cost (seconds by stage, MiB) to its mean over seeds.
+        by_subset: Subset of the data to metric to mean over samples and seeds; empty if there is one subset only.
     """
 
     arm: Arm
@@ -85,6 +86,7 @@ class ArmSummary:
     last_update: Mapping[str, float]
     macro_lengths: Mapping[int, int]
     costs: Mapping[str, float]
+    by_subset: Mapping[str, Mapping[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)

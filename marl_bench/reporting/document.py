@@ -8,6 +8,7 @@ from marl_bench.reporting.formatting import counted, number, percent, percent_in
 from marl_bench.reporting.plots import Plot
 from marl_bench.reporting.reading import read
 from marl_bench.reporting.rendering import as_markdown, markdown_text
+from marl_bench.reporting.subsets import subsets_table
 from marl_bench.reporting.tables import (
     Table,
     arms_table,
@@ -34,6 +35,7 @@ def report_markdown(comparison: Comparison, plots: Sequence[Plot]) -> str:
         _reading(comparison),
         _table_section(scores_table(comparison)),
         _table_section(metrics_table(comparison)),
+        _table_section(subsets_table(comparison)),
         _table_section(differences_table(comparison)),
         _controls(comparison),
         _win_rates(comparison),

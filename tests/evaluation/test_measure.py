@@ -119,5 +119,5 @@ def test_an_evaluate_metric_that_cannot_be_loaded_is_named(registry, tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "broken.py").write_text("import no_such_module_here")
     [metric] = make_metrics([f"evaluate:{tmp_path / 'broken'}:value"], registry)
-    with pytest.raises(DataError, match="--metric evaluate:.*broken: cannot be loaded"):
+    with pytest.raises(DataError, match=r"--metric evaluate:.*broken: cannot be loaded"):
         measure([metric], PROMPTS, RESPONSES)
