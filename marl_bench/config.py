@@ -35,6 +35,9 @@ class DataConfig(Section):
     limit: int | None = Field(
         None, ge=1, description="at most this many items of each stage's data and of the evaluation"
     )
+    chat_template: Literal["auto", "off"] = Field(
+        "auto", description="render prompts through the tokenizer's chat template, if it has one"
+    )
     overlong_prompts: Literal["cut", "drop"] = Field("cut", description="what happens to prompts over the token limit")
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from marl_bench.config import RunConfig
 from marl_bench.errors import DataError
 from marl_bench.interfaces import DataSource, Task
+from marl_bench.models.chat import with_chat_template
 from marl_bench.models.prompts import fit_prompts
 from marl_bench.records import PreferencePair, Prompt, SftPair, TaskData
 from marl_bench.run_dir import digest_of_json
@@ -39,12 +40,14 @@ def data_source(config: RunConfig) -> DataSource:
 
 
 def prepare_data(task: Task, config: RunConfig, tokenizer: Any) -> PreparedData:
-    """Loads the task's data, fits the prompts of every part to the token limit, and applies `data.limit`.
+    """Loads the task's data, renders the prompts through the chat template if there is one, fits them to the token limit, and applies `data.limit`.
 
     Raises:
         DataError: A part is empty at the end.
     """
     loaded = task.load(data_source(config), seed=config.data.seed)
+    if config.data.chat_template == "auto" and tokenizer.chat_template:
+        loaded = with_chat_template(loaded, tokenizer)
     counts = dict(loaded.counts)
 
     def fitted(items: Sequence[Item], part: str) -> list[Item]:
