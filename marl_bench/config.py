@@ -141,7 +141,7 @@ class PpoConfig(Section):
     value_clip_range: float | None = Field(None, ge=0, description="clip range of the value loss; 0 switches it off")
 
     updates: int | None = Field(None, ge=1, description="PPO updates; null makes one pass over the prompts")
-    batch_size: int = Field(256, ge=1, description="prompts (one response each) an update")
+    batch_size: int = Field(256, ge=1, description="responses an update, one a prompt while there are enough prompts")
     micro_batch_size: int = Field(32, ge=1, description="responses a training forward pass")
     score_batch_size: int = Field(64, ge=1, description="responses a forward pass without gradients")
     sample_batch_size: int = Field(64, ge=1, description="responses sampled at once")

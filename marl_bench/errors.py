@@ -72,6 +72,12 @@ class RuleContractError(MarlBenchError, ValueError):
     exit_status = 1
 
 
+class TaskContractError(MarlBenchError, ValueError):
+    """A task breaks its contract."""
+
+    exit_status = 1
+
+
 class IsolationError(MarlBenchError, RuntimeError):
     """Programs cannot be run here with the isolation that is asked for, or at all."""
 

@@ -50,7 +50,7 @@ def work_of(plan: Plan, *, trained_cells: int) -> Work:
     prompt, response = config.sampling.max_prompt_tokens, config.sampling.max_response_tokens
     ppo = config.ppo
     updates = ppo.updates or 100
-    batch = min(ppo.batch_size, config.data.limit or math.inf)
+    batch = ppo.batch_size
     # A training pass is a forward and a backward of twice its cost; reference, critic and reward model are one forward each.
     update = batch * (SAMPLING_OVERHEAD * response + (3 + 2 * 3 * ppo.ppo_epochs) * (prompt + response))
     evaluated = min(config.evaluation.max_prompts or 1000, config.data.limit or math.inf)

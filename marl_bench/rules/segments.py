@@ -12,7 +12,7 @@ from marl_bench.finished_run import open_run
 from marl_bench.interfaces import TerminationRule
 from marl_bench.macro.segmentation import check_partition
 from marl_bench.models.actors import load_actors
-from marl_bench.models.loading import model_folder
+from marl_bench.models.loading import load_tokenizer, model_folder
 from marl_bench.models.reading import read_responses
 from marl_bench.models.responses import log_prob_temperature
 from marl_bench.planning import Rule, build_rule
@@ -63,30 +63,48 @@ def view_texts(texts: Sequence[str], rules: Sequence[Rule], registry: Registry) 
     """
     if not all(texts):
         raise ConfigError("--text: is empty; give the text of a response.")
-    folder = Path(model_folder("tiny"))
+    # The model needs something to stand before the first token.
+    start = load_tokenizer("tiny").eos_token
+    samples = [
+        EvalSample(f"text {index}", "", start, Response(f"text {index}", text, 0, True), {})
+        for index, text in enumerate(texts, start=1)
+    ]
+    notes = ["tokens and log-probs of the shipped tiny base model, without a prompt; the texts are taken as finished"]
+    return view_samples(samples, rules, registry, model="tiny", notes=notes)
+
+
+def view_samples(
+    samples: Sequence[EvalSample], rules: Sequence[Rule], registry: Registry, *, model: str, notes: Sequence[str]
+) -> SegmentView:
+    """Returns responses as the rules cut them, read by a base model.
+
+    Args:
+        samples: Prompts with their responses, which are encoded again.
+        rules: The rules.
+        registry: The plugins.
+        model: `tiny`, a hub id or a folder.
+        notes: What the caller has to say of the responses.
+
+    Raises:
+        ConfigError: A parser is not installed.
+    """
+    folder = Path(model_folder(model))
     actors = load_actors(
         policy=folder, sft=folder, reward_model=None, dtype="float32", critic_scale=None, device=torch.device("cpu")
     )
-    ids = [actors.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    ids = [actors.tokenizer(sample.response.text, add_special_tokens=False)["input_ids"] for sample in samples]
     unfitted = [build_rule(rule, registry) for rule in rules]
     built = [rule.fit(iter(ids)) for rule in unfitted]
-    # The model needs something to stand before the first token.
-    start = actors.tokenizer.eos_token
-    samples = [
-        EvalSample(str(index), "", start, Response(str(index), text, len(row), True), {})
-        for index, (text, row) in enumerate(zip(texts, ids, strict=True), start=1)
-    ]
     needs = _needs(built)
     rollout = read_responses(actors, samples, temperature=1.0, needs=needs, batch_size=_ROWS_A_PASS)
-    notes = ["tokens of the shipped tiny model's tokenizer; the texts are taken as finished responses"]
-    if needs & {"logprobs", "ref_logprobs", "entropies"}:
-        notes.append("log-probs and entropies of the shipped tiny base model, without a prompt")
+    notes = list(notes)
     if "values" in needs:
-        notes.append("there is no critic without --run: all values are 0")
+        notes.append("there is no critic without a run: all values are 0")
     if any(rule is not before for rule, before in zip(built, unfitted, strict=True)):
         notes.append("rules that learn from data are fitted to these texts alone")
-    labels = [f"text {sample.prompt_id}" for sample in samples]
-    return _view(rollout, [rule.text for rule in rules], built, labels=labels, notes=notes, eos=start)
+    labels = [sample.prompt_id for sample in samples]
+    eos = actors.tokenizer.eos_token
+    return _view(rollout, [rule.text for rule in rules], built, labels=labels, notes=notes, eos=eos)
 
 
 def view_run(root: Path, rules: Sequence[Rule], registry: Registry, *, limit: int, arm: str | None) -> SegmentView:

@@ -40,7 +40,7 @@ def data_source(config: RunConfig) -> DataSource:
 
 
 def prepare_data(task: Task, config: RunConfig, tokenizer: Any) -> PreparedData:
-    """Loads the task's data, renders the prompts through the chat template if there is one, fits them to the token limit, and applies `data.limit`.
+    """Loads the task's data, renders prompts through the chat template if there is one, fits them to the token limit, applies `data.limit`.
 
     Raises:
         DataError: A part is empty at the end.

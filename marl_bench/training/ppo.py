@@ -82,9 +82,9 @@ class _Trainer:
     ) -> None:
         ppo = baseline.ppo
         self.run, self.actors, self.task, self.baseline = run, actors, task, baseline
-        self.batches = PromptOrder(prompts, batch_size=min(ppo.batch_size, len(prompts)), seed=run.seed)
+        self.batches = PromptOrder(prompts, batch_size=ppo.batch_size, seed=run.seed)
         self.updates = planned_updates(ppo, len(prompts))
-        steps = self.updates * ppo.ppo_epochs * min(ppo.minibatches, ppo.batch_size, len(prompts))
+        steps = self.updates * ppo.ppo_epochs * min(ppo.minibatches, ppo.batch_size)
         self.accelerator = Accelerator()
         self.optimizers = make_optimizers(actors, ppo, steps=steps)
         self.shuffle = torch.Generator().manual_seed(run.seed)
@@ -134,11 +134,14 @@ class _Trainer:
 
 def planned_updates(ppo: PpoConfig, prompts: int) -> int:
     """Returns the number of updates: as configured, else one pass over the prompts."""
-    return ppo.updates or max(1, prompts // min(ppo.batch_size, prompts))
+    return ppo.updates or max(1, prompts // ppo.batch_size)
 
 
 class PromptOrder:
-    """The prompts of each update: every pass over the data in an order of its own, the same for all arms of a seed."""
+    """The prompts of each update: every pass over the data in an order of its own, the same for all arms of a seed.
+
+    A batch larger than the data holds prompts several times, each time with another sample.
+    """
 
     def __init__(self, prompts: Sequence[Prompt], *, batch_size: int, seed: int) -> None:
         """Keeps the prompts.

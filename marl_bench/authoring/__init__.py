@@ -1,0 +1,1 @@
+"""Tools for authors of tasks: a first package, a look at the data, the contract."""
