@@ -43,7 +43,7 @@ def test_lengths_are_counted_in_tokens(view):
 def test_the_notes_say_where_numbers_come_from(view, registry):
     notes = " ".join(view.notes)
     assert "shipped tiny base model" in notes
-    assert "log-probs and entropies of the shipped tiny base model" in notes
+    assert "log-probs of the shipped tiny base model" in notes
     assert "all values are 0" in notes
     assert "fitted to these texts alone" in notes
     assert len(view_texts(["x"], [plan_rule("fixed", registry)], registry).notes) == 1
