@@ -15,7 +15,7 @@ import torch
 
 from marl_bench.batches import Rollout
 from marl_bench.errors import Interrupted, MarlBenchError
-from marl_bench.evaluation.evaluate import evaluate_policy
+from marl_bench.evaluation.evaluate import aggregate, evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.interfaces import BaselineSpec, PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.metric_sources import make_metrics
@@ -24,7 +24,7 @@ from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment
-from marl_bench.records import EvalResult, Prompt, Response, RunRecord
+from marl_bench.records import Prompt, Response, RunRecord
 from marl_bench.reward_sources import COMBINED_SCORE, is_own_reward, parse_reward_sources
 from marl_bench.run_dir import (
     CURVE,
@@ -152,7 +152,7 @@ class Worker:
             seed=seed,
         )
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
-        metrics, unscored = _aggregate(result)
+        metrics, unscored = aggregate(result)
         return dataclasses.replace(
             record,
             status="complete",
@@ -269,18 +269,6 @@ class Worker:
             shared=shared,
             environment=environment(device=device, threads=self.plan.threads),
         )
-
-
-def _aggregate(result: EvalResult) -> tuple[dict[str, float], dict[str, int]]:
-    """Returns the mean of each metric over its scored samples, and how many are unscored."""
-    means: dict[str, float] = {}
-    unscored: dict[str, int] = {}
-    for name in result.higher_is_better:
-        values = [value for sample in result.samples if (value := sample.metrics[name]) is not None]
-        unscored[name] = len(result.samples) - len(values)
-        if values:
-            means[name] = math.fsum(values) / len(values)
-    return means, unscored
 
 
 def _costs(folder: Path, *, began: float, trained: float, updates: int) -> Mapping[str, Any]:

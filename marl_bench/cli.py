@@ -10,6 +10,7 @@ import typer
 
 from marl_bench.cli_bench import app as bench_app
 from marl_bench.cli_diagnose import diagnose
+from marl_bench.cli_evaluate import evaluate
 from marl_bench.cli_execute import doctor, execute
 from marl_bench.cli_rules import app as rule_app
 from marl_bench.cli_task import app as task_app
@@ -38,6 +39,7 @@ app.add_typer(rule_app, name="rule")
 app.add_typer(task_app, name="task")
 app.add_typer(bench_app, name="bench")
 app.command(epilog="Example: marl-bench diagnose results/RUN --arm macro_ppo:fixed(n=5)")(diagnose)
+app.command(epilog="Example: marl-bench evaluate results/RUN --set evaluation.temperature=0 --metric words")(evaluate)
 app.command(
     epilog="Examples:  marl-bench execute --samples samples.jsonl --problems humaneval  |  "
     "marl-bench execute --samples samples.jsonl --problems FOLDER --k 1,5,10 --timeout 4"

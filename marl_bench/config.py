@@ -353,6 +353,19 @@ def resolve(
     return ResolvedConfig(config, preset, origins)
 
 
+def with_overrides(config: RunConfig, overrides: Sequence[tuple[str, Any]]) -> RunConfig:
+    """Returns a configuration with dotted overrides put over it; raises as `resolve`."""
+    merged = config.model_dump(mode="json")
+    origins = dict.fromkeys((key for key, _ in overrides), "--set")
+    for key, value in overrides:
+        _check_key(key, where=f"--set {key}")
+        _assign(merged, key, value)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise _as_config_error(error, origins) from error
+
+
 def describe(resolved: ResolvedConfig) -> Iterator[tuple[str, Any, str]]:
     """Yields each dotted key with its value and the layer it came from."""
     for key, value in _leaves(resolved.config.model_dump(mode="json")):

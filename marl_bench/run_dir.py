@@ -7,6 +7,7 @@ Layout::
     <experiment>/shared/reward_model/   likewise
     <experiment>/cells/<arm>-seed<k>/   metrics.jsonl  timings.jsonl  samples.jsonl  policy/  critic/  checkpoints/  record.json
     <experiment>/diagnose/              what marl-bench diagnose found
+    <experiment>/evaluations/<name>/    what marl-bench evaluate found: config.yaml, cells, report, as in an experiment
     <experiment>/report.md ...
 """
 

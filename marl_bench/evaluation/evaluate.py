@@ -1,5 +1,6 @@
 """Evaluates a policy on held-out prompts: every sample with every number known of it."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -76,6 +77,18 @@ def evaluate_policy(
     columns["kl"] = kl.tolist()
     directions.update(BUILT_IN_DIRECTIONS)
     return EvalResult(_samples(prompts, responses, columns), directions, measured.problems)
+
+
+def aggregate(result: EvalResult) -> tuple[dict[str, float], dict[str, int]]:
+    """Returns the mean of each metric over its scored samples, and how many are unscored."""
+    means: dict[str, float] = {}
+    unscored: dict[str, int] = {}
+    for name in result.higher_is_better:
+        values = [value for sample in result.samples if (value := sample.metrics[name]) is not None]
+        unscored[name] = len(result.samples) - len(values)
+        if values:
+            means[name] = math.fsum(values) / len(values)
+    return means, unscored
 
 
 def _samples(

@@ -1,0 +1,191 @@
+"""Evaluates the policies of a finished experiment again: on other prompts, with other metrics or another temperature. Nothing is trained."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from marl_bench.config import RunConfig, with_overrides
+from marl_bench.errors import ConfigError
+from marl_bench.evaluation.evaluate import aggregate, evaluate_policy
+from marl_bench.evaluation.measure import check_metric_names
+from marl_bench.finished_run import FinishedRun, open_run
+from marl_bench.interfaces import Metric, Task
+from marl_bench.metric_sources import make_metrics
+from marl_bench.models.loading import load_tokenizer
+from marl_bench.planning import task_options
+from marl_bench.plugins import Registry
+from marl_bench.provenance import environment
+from marl_bench.records import Cell, RunRecord
+from marl_bench.reporting.report import ReportFiles, write_report
+from marl_bench.run_dir import (
+    RECORD,
+    SAMPLES,
+    RunDir,
+    claim,
+    digest_of_json,
+    locked,
+    make_writable,
+    read_record,
+    write_json_atomically,
+    write_jsonl_atomically,
+)
+from marl_bench.training.data import PreparedData, prepare_data
+
+CHANGEABLE = (
+    "task_options.",
+    "evaluation.",
+    "data.source",
+    "data.revision",
+    "data.limit",
+    "data.overlong_prompts",
+    "sampling.",
+)
+"""Settings that an evaluation may have of its own; the others belong to the training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What all cells are evaluated with.
+
+    Attributes:
+        run: The finished experiment.
+        config: Its settings with the changes.
+        task: The task with the changed options.
+        metrics: Metrics of the evaluation.
+        prepared: The data.
+        seen: Evaluation prompts that stand in the training data of the run.
+        out: Where the records go.
+    """
+
+    run: FinishedRun
+    config: RunConfig
+    task: Task
+    metrics: Sequence[Metric]
+    prepared: PreparedData
+    seen: int
+    out: RunDir
+
+    @property
+    def config_hash(self) -> str:
+        """Hash of what is evaluated, and of the run whose policies they are."""
+        run = self.run.cells[0].record
+        return digest_of_json({"run": run.config_hash, "config": self.config.hashed_part()})
+
+
+def plan_evaluation(
+    root: Path, overrides: Sequence[tuple[str, Any]], registry: Registry, *, name: str | None
+) -> Evaluation:
+    """Opens an experiment and loads what its policies are to be evaluated on.
+
+    Args:
+        root: Folder of the experiment.
+        overrides: Dotted keys with their values.
+        registry: The plugins.
+        name: Of the evaluation; None names it after what is changed.
+
+    Raises:
+        RecordError: The experiment has no complete cell.
+        ConfigError: A key belongs to the training, or a value is wrong.
+        DataError: The data cannot be loaded.
+    """
+    run = open_run(root, registry)
+    for key, _ in overrides:
+        if not any(key == allowed or (allowed.endswith(".") and key.startswith(allowed)) for allowed in CHANGEABLE):
+            raise ConfigError(
+                f"--set {key}: belongs to the training; an evaluation may change {', '.join(part.rstrip('.') for part in CHANGEABLE)}."
+            )
+    config = with_overrides(run.config, overrides)
+    task = run.spec.build(task_options(run.spec, config))
+    metrics = [*task.metrics, *make_metrics(config.evaluation.metrics, registry)]
+    check_metric_names(metrics, taken=[run.cells[0].record.task["primary_metric"], "oracle"])
+    prepared = prepare_data(task, config, load_tokenizer(str(run.stages.sft.folder)))
+    name = name or digest_of_json(config.hashed_part())[:8]
+    return Evaluation(run, config, task, metrics, prepared, _seen(run, prepared), RunDir(root / "evaluations" / name))
+
+
+def evaluate_again(planned: Evaluation, *, arms: Sequence[str], done: Callable[[int, str], None]) -> ReportFiles:
+    """Evaluates every complete cell that is not evaluated yet, and writes the report.
+
+    Args:
+        planned: What is evaluated.
+        arms: Labels or folder names; empty takes all.
+        done: Told how many cells are done, and the last one's name.
+
+    Raises:
+        UnknownNameError: No complete cell is of an arm.
+        RunFolderError: The folder cannot be written, or holds another evaluation.
+    """
+    out = planned.out
+    make_writable(out)
+    with locked(out):
+        claim(out, planned.config.model_dump(mode="json"), config_hash=planned.config_hash)
+        for number, cell in enumerate(cells_of(planned.run, arms), start=1):
+            arm, seed = cell.record.arm["name"], cell.record.seed
+            folder = out.cell(arm, seed)
+            record = read_record(folder)
+            if record is None or record.status != "complete" or not (folder / SAMPLES).exists():
+                _evaluate_cell(planned, cell, folder)
+            done(number, f"{cell.record.arm['label']} seed {seed}")
+        return write_report([out], out=out.root)
+
+
+def cells_of(run: FinishedRun, arms: Sequence[str]) -> list[Cell]:
+    """Returns the complete cells of the arms, or all; raises `UnknownNameError` if an arm has none."""
+    wanted = {run.cell(arm).record.arm["name"] for arm in arms}
+    return [cell for cell in run.cells if not wanted or cell.record.arm["name"] in wanted]
+
+
+def _evaluate_cell(planned: Evaluation, cell: Cell, folder: Path) -> None:
+    began = time.perf_counter()
+    actors = planned.run.actors(cell)
+    result = evaluate_policy(
+        actors,
+        planned.task,
+        planned.prepared.data.eval_prompts,
+        metrics=planned.metrics,
+        config=planned.config,
+        primary_metric=cell.record.task["primary_metric"],
+        seed=cell.record.seed,
+    )
+    metrics, unscored = aggregate(result)
+    limit = planned.config.sampling.max_response_tokens
+    write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
+    record: RunRecord = dataclasses.replace(
+        cell.record,
+        experiment=f"{cell.record.experiment}, evaluation {planned.out.root.name}",
+        task={**cell.record.task, "has_oracle": "oracle" in metrics},
+        config_hash=planned.config_hash,
+        digests={**cell.record.digests, "data": planned.prepared.digest},
+        shared={**cell.record.shared, "data": _data_facts(planned)},
+        budget={**cell.record.budget, "prompts": len(result.samples), "max_response_tokens": limit},
+        metrics=metrics,
+        higher_is_better=dict(result.higher_is_better),
+        unscored=unscored,
+        problems=list(result.problems),
+        costs={"seconds": {"evaluation": time.perf_counter() - began}},
+        environment=environment(device=str(actors.policy.device), threads=cell.record.environment.get("threads", 1)),
+    )
+    write_json_atomically(folder / RECORD, record.to_json())
+
+
+def _data_facts(planned: Evaluation) -> Mapping[str, Any]:
+    data, source = planned.prepared.data, planned.config.data.source
+    notes = [*data.notes, "These policies were trained on the data of the run; only the evaluation is on these."]
+    if planned.seen:
+        notes.append(f"{planned.seen} evaluation prompts stand in the training data of the run.")
+    return {
+        "source": source if source in ("embedded", "hub") else Path(source).name,
+        "counts": dict(data.counts),
+        "notes": notes,
+    }
+
+
+def _seen(run: FinishedRun, prepared: PreparedData) -> int:
+    """Returns how many evaluation prompts the run has trained on."""
+    data = run.data()
+    trained = {item.prompt.text for item in (*data.sft, *data.preferences)} | {
+        prompt.text for prompt in data.rl_prompts
+    }
+    return sum(prompt.text in trained for prompt in prepared.data.eval_prompts)
