@@ -273,9 +273,9 @@ class Worker:
 
 def _costs(folder: Path, *, began: float, trained: float, updates: int) -> Mapping[str, Any]:
     timings = list(read_jsonl(folder / TIMINGS)) if (folder / TIMINGS).exists() else []
-    rollout, update = (sum(line[f"{part}_seconds"] for line in timings) for part in ("rollout", "update"))
     ended = time.perf_counter()
-    seconds = {"rollout": rollout, "update": update, "evaluation": ended - trained, "total": ended - began}
+    seconds = {part: sum(line[f"{part}_seconds"] for line in timings) for part in ("rollout", "update", "reward_wait")}
+    seconds |= {"evaluation": ended - trained, "total": ended - began}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
     costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak}
     if updates:

@@ -185,7 +185,6 @@ def _data_facts(planned: Evaluation) -> Mapping[str, Any]:
 def _seen(run: FinishedRun, prepared: PreparedData) -> int:
     """Returns how many evaluation prompts the run has trained on."""
     data = run.data()
-    trained = {item.prompt.text for item in (*data.sft, *data.preferences)} | {
-        prompt.text for prompt in data.rl_prompts
-    }
+    learned = [*(pair.prompt for pair in data.sft), *(pair.prompt for pair in data.preferences), *data.rl_prompts]
+    trained = {prompt.text for prompt in learned}
     return sum(prompt.text in trained for prompt in prepared.data.eval_prompts)

@@ -120,7 +120,11 @@ class _Trainer:
         stats = update(
             self.actors, self.optimizers, self.accelerator, self.baseline, prepared.experience, settings=settings
         )
-        times = {"rollout_seconds": rolled_out - began, "update_seconds": time.perf_counter() - rolled_out}
+        times = {
+            "rollout_seconds": rolled_out - began,
+            "update_seconds": time.perf_counter() - rolled_out,
+            "reward_wait_seconds": scored.reward_wait_seconds,
+        }
         append_jsonl(run.folder / TIMINGS, {"update": number, **times})
         figures = _figures(scored, prepared, stats, self.task, ppo)
         _check_figures(figures, where)

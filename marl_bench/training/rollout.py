@@ -1,6 +1,7 @@
 """Rolls the policy out: responses, scores, reference log-probs, values."""
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class ScoredRollout:
         responses: The same responses as text records.
         scores: [B] float32, as the reward gave them.
         unscored: Responses that were left out because they have no score.
+        reward_wait_seconds: How long the models had to wait for the scores after their own part was done.
     """
 
     rollout: Rollout
@@ -37,6 +39,7 @@ class ScoredRollout:
     responses: Sequence[Response]
     scores: torch.Tensor
     unscored: int
+    reward_wait_seconds: float
 
 
 def check_needs(needs: frozenset[str], *, arm: str) -> None:
@@ -87,7 +90,9 @@ def roll_out(
     batch = ToScore(task, prompts, sampled.responses, sampled.samples.tokens, ppo.score_batch_size)
     with actors.reward.begun(batch) as finished_scores:
         rollout = _gathered(actors, sampled, sampling=sampling, ppo=ppo, needs=needs)
+        began_to_wait = time.perf_counter()
         scores = finished_scores()
+        waited = time.perf_counter() - began_to_wait
     kept = [row for row, score in enumerate(scores) if score is not None]
     if not kept:
         raise TrainingError(
@@ -99,6 +104,7 @@ def roll_out(
         responses=[sampled.responses[row] for row in kept],
         scores=torch.tensor([scores[row] for row in kept], dtype=torch.float32, device=actors.policy.device),
         unscored=len(prompts) - len(kept),
+        reward_wait_seconds=waited,
     )
 
 
