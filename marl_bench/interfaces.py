@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -87,8 +87,10 @@ class Task(Protocol):
         """Reads and splits the data."""
         ...
 
-    def score(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> Sequence[float | None]:
-        """Returns rule rewards, None = unscored. Only called for tasks whose `reward_kind` is `rule`."""
+    def score(
+        self, prompts: Sequence[Prompt], responses: Sequence[Response]
+    ) -> Sequence[float | None] | Awaitable[Sequence[float | None]]:
+        """Returns rule rewards, None = unscored; may be async. Only called for tasks whose `reward_kind` is `rule`, from a thread of its own."""
         ...
 
     def oracle(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> Sequence[float] | None:
