@@ -15,7 +15,7 @@ from marl_bench.splits import split_rows, unseen_rows
 from marl_bench.usable_rows import UnusableRows
 from marl_bench_tasks.tldr.embedded import embedded_rows
 from marl_bench_tasks.tldr.gold import GoldFacts, gold_score
-from marl_bench_tasks.tldr.rows import Row, check_row, folder_rows, hub_rows
+from marl_bench_tasks.tldr.rows import HUB_ID, PUBLISHED_TRAIN_ROWS, Row, check_row, folder_rows, hub_rows
 
 SHARES = (0.2, 0.4)
 """Of SFT and reward model; RL takes the rest."""
@@ -71,7 +71,7 @@ class TldrTask:
             rl_prompts=self._distinct(groups[2]),
             eval_prompts=self._distinct(fresh),
             counts=counts,
-            notes=unusable.notes(),
+            notes=[*_published(len(train), source), *unusable.notes()],
         )
 
     def score(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> Sequence[float | None]:  # noqa: ARG002
@@ -106,6 +106,13 @@ class TldrTask:
 
     def _distinct(self, rows: Iterable[Row]) -> list[Prompt]:
         return list({row.post: self._prompt(row) for row in rows}.values())
+
+
+def _published(train_rows: int, source: DataSource) -> list[str]:
+    """Returns the check of the row count, where the data should be the published ones."""
+    if source.kind != "hub" and train_rows != PUBLISHED_TRAIN_ROWS:
+        return []
+    return [f"{train_rows:,} train rows were read; {HUB_ID} has {PUBLISHED_TRAIN_ROWS:,} as published."]
 
 
 def _read(source: DataSource, *, seed: int) -> Iterable[tuple[str, str, Mapping[str, Any]]]:
