@@ -195,7 +195,7 @@ class RunRecord:
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     higher_is_better: Mapping[str, bool | None] = dataclasses.field(default_factory=dict)
     unscored: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    problems: Sequence[str] = ()
+    problems: Sequence[str] = dataclasses.field(default_factory=list)
     costs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     error: str | None = None
