@@ -18,7 +18,7 @@ Item = TypeVar("Item", SftPair, PreferencePair, Prompt)
 
 @dataclasses.dataclass(frozen=True)
 class PreparedData:
-    """Data ready for all stages, and the digest of all its texts."""
+    """Data ready for all stages, and the digest of its texts and of what rewards and metrics read."""
 
     data: TaskData
     digest: str
@@ -103,7 +103,9 @@ def _digest(data: TaskData) -> str:
         {
             "sft": [[pair.prompt.text, pair.response] for pair in data.sft],
             "preferences": [[pair.prompt.text, pair.chosen, pair.rejected] for pair in data.preferences],
-            "rl": [[prompt.id, prompt.text] for prompt in data.rl_prompts],
-            "evaluation": [[prompt.id, prompt.text, prompt.reference] for prompt in data.eval_prompts],
+            "rl": [[prompt.id, prompt.text, dict(prompt.fields)] for prompt in data.rl_prompts],
+            "evaluation": [
+                [prompt.id, prompt.text, prompt.reference, dict(prompt.fields)] for prompt in data.eval_prompts
+            ],
         }
     )
