@@ -54,10 +54,11 @@ def work_of(plan: Plan, *, trained_cells: int) -> Work:
     # A training pass is a forward and a backward of twice its cost; reference, critic and reward model are one forward each.
     update = batch * (SAMPLING_OVERHEAD * response + (3 + 2 * 3 * ppo.ppo_epochs) * (prompt + response))
     evaluated = min(config.evaluation.max_prompts or 1000, config.data.limit or math.inf)
+    evaluated *= config.evaluation.samples_per_prompt
     return Work(
         stages={
             "sft": _supervised(config.sft, config, rows=1),
-            "reward model": _supervised(config.reward_model, config, rows=2),
+            "reward model": _supervised(config.reward_model, config, rows=2) if "reward_model" in plan.stages else 0.0,
             "ppo": updates * update,
         },
         evaluation=evaluated * (SAMPLING_OVERHEAD * response + 2 * (prompt + response)),

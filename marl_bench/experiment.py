@@ -14,7 +14,6 @@ from marl_bench.planning import ArmPlan, Plan, make_plan
 from marl_bench.plugins import Registry
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.report import write_report
-from marl_bench.reward_sources import stage_names
 from marl_bench.run_dir import SAMPLES, STAGE, check_free, claim, locked, make_writable, read_record
 
 Listener = Callable[[Event], None]
@@ -106,9 +105,7 @@ def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
 
 def remaining(plan: Plan) -> Todo:
     """Returns what is left to do, from the files of the experiment."""
-    task = Registry(plan.plugin_paths).task(plan.config.task)
-    names = stage_names(plan.config.reward.sources, reward_kind=task.reward_kind)
-    stages = [plan.run_dir.shared(name) / STAGE for name in names]
+    stages = [plan.run_dir.shared(name) / STAGE for name in plan.stages]
     cells = []
     for arm, seed in plan.cells():
         if not _is_complete(plan.run_dir.cell(arm.name, seed), arm):

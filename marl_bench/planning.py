@@ -14,7 +14,7 @@ from marl_bench.errors import ConfigError, UnknownNameError
 from marl_bench.interfaces import BaselineSpec, PolicyContext, TaskSpec, TerminationRule
 from marl_bench.metric_sources import make_metrics
 from marl_bench.plugins import Registry
-from marl_bench.reward_sources import parse_reward_sources
+from marl_bench.reward_sources import parse_reward_sources, stage_names
 from marl_bench.run_dir import RunDir, digest_of_json
 
 DEFAULT_ROOT = Path("results")
@@ -74,6 +74,7 @@ class Plan:
         config: The resolved configuration.
         preset: Name of its preset.
         base_model: The base model: a hub id, a folder, or `tiny` for the package's own.
+        stages: Names of the shared stages.
         config_hash: Hash of what shared stages and cells compute.
         root: Folder of the experiment.
         arms: The arms in the order given.
@@ -85,6 +86,7 @@ class Plan:
     config: RunConfig
     preset: str
     base_model: str
+    stages: Sequence[str]
     config_hash: str
     root: Path
     arms: Sequence[ArmPlan]
@@ -146,7 +148,16 @@ def make_plan(resolved: ResolvedConfig, registry: Registry, *, out: Path | None,
     config_hash = digest_of_json({"task_version": task.version, **config.hashed_part()})
     root = out if out is not None else DEFAULT_ROOT / f"{config.task}-{resolved.preset}-{config_hash[:8]}"
     return Plan(
-        config, resolved.preset, base_model(task, config), config_hash, root, arms, registry.plugin_paths, jobs, threads
+        config=config,
+        preset=resolved.preset,
+        base_model=base_model(task, config),
+        stages=stage_names(config.reward.sources, reward_kind=task.reward_kind),
+        config_hash=config_hash,
+        root=root,
+        arms=arms,
+        plugin_paths=registry.plugin_paths,
+        jobs=jobs,
+        threads=threads,
     )
 
 
