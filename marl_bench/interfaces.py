@@ -93,8 +93,8 @@ class Task(Protocol):
         """Returns rule rewards, None = unscored; may be async. Only called for tasks whose `reward_kind` is `rule`, from a thread of its own."""
         ...
 
-    def oracle(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> Sequence[float] | None:
-        """Returns the known true score, or None where the data has none. Never used in training."""
+    def oracle(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> Sequence[float | None] | None:
+        """Returns the known true scores (None = unscored), or None where the data has none. Never used in training."""
         ...
 
 

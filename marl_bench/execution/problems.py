@@ -18,8 +18,8 @@ from marl_bench.execution.programs import AssertTest, CallTest, CheckTest, Expre
 
 HUB = {
     "mbpp": {"path": "google-research-datasets/mbpp", "name": "full"},
-    # A script data set; the hub's own conversion is data only.
-    "apps": {"path": "codeparrot/apps", "revision": "refs/convert/parquet"},
+    # A script data set; the hub's own conversion is data only, with a folder for each of its configurations.
+    "apps": {"path": "codeparrot/apps", "data_dir": "all", "revision": "refs/convert/parquet"},
 }
 
 # What the published grader of APPS puts before every call-based program; problems from LeetCode count on it for their type hints.
@@ -116,10 +116,11 @@ def load_problems(source: str, *, revision: str | None = None) -> ProblemSet:
     Raises:
         DataError: The source is missing or unreadable, or a row does not fit; the text names the place.
     """
-    return ProblemSet([_problem(split, where, row) for split, where, row in _rows(source, revision)])
+    return ProblemSet([problem_of(split, where, row) for split, where, row in problem_rows(source, revision)])
 
 
-def _rows(source: str, revision: str | None) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def problem_rows(source: str, revision: str | None = None) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yields split, place and row of what `load_problems` reads; raises as it does."""
     known = ["humaneval", *HUB]
     source = source.lower() if source.lower() in known and not Path(source).exists() else source
     if source == "humaneval":
@@ -165,7 +166,17 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{path}, line {place}", row
 
 
-def _problem(split: str, where: str, row: Mapping[str, Any]) -> Problem:
+def problem_of(split: str, where: str, row: Mapping[str, Any]) -> Problem:
+    """Returns the problem of a row, by its columns.
+
+    Args:
+        split: Split of the data set, part of the id where ids are unique within a split only; may be empty.
+        where: Place of the row, for errors.
+        row: With the columns of HumanEval, MBPP, APPS or our own format.
+
+    Raises:
+        DataError: The row does not fit its columns.
+    """
     for columns, build in _FORMATS:
         if columns <= row.keys():
             try:

@@ -18,6 +18,9 @@ STATUSES: tuple[Status, ...] = (
     "compile_error",
     "grader_error",
 )
+FAILURES: tuple[Status, ...] = STATUSES[1:]
+COSTLY_FAILURES: tuple[Status, ...] = ("timeout", "memory", "output_limit")
+"""Of a program that used up a limit in one test; it may well do so in each."""
 
 
 DEFAULT_PACKAGES = ("numpy",)

@@ -3,14 +3,24 @@
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from marl_bench.errors import IsolationError, UnknownNameError
 from marl_bench.execution.grading import Grader, one_line
 from marl_bench.execution.helper_process import HelperDied, HelperProcess
 from marl_bench.execution.isolation import LEVELS, Isolation, Launcher, Level, launchers, level_of
-from marl_bench.execution.programs import DEFAULT_PACKAGES, Limits, Program, ProgramResult, Test, TestResult, TestSuite
+from marl_bench.execution.programs import (
+    DEFAULT_PACKAGES,
+    FAILURES,
+    Limits,
+    Program,
+    ProgramResult,
+    Status,
+    Test,
+    TestResult,
+    TestSuite,
+)
 from marl_bench.execution.view import View, view_of
 
 LOOP_SECONDS = 0.0025
@@ -94,17 +104,20 @@ class ProgramRunner:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def run(self, programs: Iterable[Program], tests: Mapping[str, TestSuite]) -> "Results":
+    def run(
+        self, programs: Iterable[Program], tests: Mapping[str, TestSuite], *, stop_at: Collection[Status] = ()
+    ) -> "Results":
         """Starts to run programs in the background; one round at a time: an earlier one is cancelled.
 
         Args:
             programs: Read as they are needed, so the iterable may be long.
             tests: Problem id to the tests of the problem.
+            stop_at: A program that ends a test so skips the rest, such as `COSTLY_FAILURES`.
 
         Returns:
             An iterator over the results in the order of the programs; close it to cancel the rest.
         """
-        return self._results(programs, tests)
+        return self._results(programs, tests, stop_at=stop_at)
 
     def run_and_close(self, programs: Iterable[Program], tests: Mapping[str, TestSuite]) -> "Results":
         """As `run`, for one round: the runner is closed with the results."""
@@ -121,13 +134,19 @@ class ProgramRunner:
             self._ready.pop().close()
 
     def _results(
-        self, programs: Iterable[Program], tests: Mapping[str, TestSuite], *, on_close: Callable[[], None] = _nothing
+        self,
+        programs: Iterable[Program],
+        tests: Mapping[str, TestSuite],
+        *,
+        stop_at: Collection[Status] = (),
+        on_close: Callable[[], None] = _nothing,
     ) -> "Results":
         if self._closed:
             raise RuntimeError("ProgramRunner: is closed; make another one.")
         if self._current is not None:
             self._current.close()
-        workers = [functools.partial(self._run_one, grader) for grader in self._graders]
+        stops = frozenset(FAILURES if self._stop_at_first_failure else stop_at)
+        workers = [functools.partial(self._run_one, grader, stops) for grader in self._graders]
         self._cancel.clear()
         self._current = Results(programs, tests, workers, self._cancel, on_close=on_close)
         return self._current
@@ -143,16 +162,11 @@ class ProgramRunner:
                 return self._ready.pop()
         return HelperProcess(self.isolation.launcher, self.limits, view=self._view, filtered=self.isolation.seccomp)
 
-    def _run_one(self, grader: Grader, program: Program, suite: TestSuite) -> ProgramResult:
+    def _run_one(self, grader: Grader, stops: Collection[Status], program: Program, suite: TestSuite) -> ProgramResult:
         results: list[TestResult] = []
         for test in suite.tests:
             results.append(self._run_test(grader, program, suite, test))
-            failed = results[-1].status != "passed"
-            if (
-                results[-1].status == "compile_error"
-                or (failed and self._stop_at_first_failure)
-                or self._cancel.is_set()
-            ):
+            if results[-1].status in ("compile_error", *stops) or self._cancel.is_set():
                 break
         if results[-1].status == "compile_error":
             results += [results[-1]] * (len(suite.tests) - len(results))  # it would not compile for the others either

@@ -207,8 +207,8 @@ def _figures(
         "fallbacks": prepared.experience.segmentation.fallbacks,
         "macro_length_histogram": macro_length_histogram(prepared.experience.segmentation),
     }
-    oracle = task.oracle(scored.prompts, scored.responses)
-    if oracle is not None:
+    oracle = [value for value in task.oracle(scored.prompts, scored.responses) or () if value is not None]
+    if oracle:
         figures["oracle"] = float(np.mean(oracle))
     return figures
 

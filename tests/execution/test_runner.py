@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from marl_bench.errors import IsolationError, UnknownNameError
-from marl_bench.execution.programs import CallTest, CheckTest, Limits, Program, StdioTest, TestSuite
+from marl_bench.execution.programs import COSTLY_FAILURES, CallTest, CheckTest, Limits, Program, StdioTest, TestSuite
 from marl_bench.execution.runner import ProgramRunner, run_programs
 from marl_bench.execution.sandbox.processes import descendants
 
@@ -143,6 +143,18 @@ def test_all_tests_run_unless_told_otherwise():
     [result] = run_programs([half], suite, workers=1, stop_at_first_failure=True)
     assert [test.status for test in result.tests] == ["passed", "wrong_answer"]
     assert result.passed_share == 0.25
+
+
+def test_a_program_stops_at_the_failures_of_its_round():
+    suite = {"p": TestSuite("p", tuple(CallTest("f", [n], n) for n in range(4)))}
+    source = "def f(n):\n    while n == 1:\n        pass\n    return n if n == 3 else -1"
+    with ProgramRunner(Limits(timeout_seconds=0.2), workers=1) as runner:
+        [stopped] = runner.run([Program("p", source)], suite, stop_at=COSTLY_FAILURES)
+        [other] = runner.run([Program("p", source)], suite, stop_at=("runtime_error",))
+    assert [test.status for test in stopped.tests] == ["wrong_answer", "timeout"]
+    assert [test.status for test in other.tests] == ["wrong_answer", "timeout", "wrong_answer", "passed"]
+    # The tests that were skipped count as failed.
+    assert (stopped.passed_share, other.passed_share) == (0.0, 0.25)
 
 
 def test_what_does_not_compile_is_run_once(two_workers):

@@ -113,6 +113,17 @@ class ScoreTask:
         return None
 
 
+def test_the_curve_shows_the_mean_of_the_oracle_over_the_samples_that_have_one(make_actors, make_run, prompts, ppo):
+    task = ScoreTask(lambda _call, responses: [1.0] * len(responses))
+    task.oracle = lambda prompts, _responses: [None, 0.25, 0.75, *[None] * (len(prompts) - 3)]
+    lines = (run_with(task, make_actors, make_run, prompts, ppo).folder / "metrics.jsonl").read_text().splitlines()
+    # (0.25 + 0.75) / 2
+    assert {json.loads(line)["oracle"] for line in lines} == {0.5}
+    task.oracle = lambda prompts, _responses: [None] * len(prompts)
+    lines = (run_with(task, make_actors, make_run, prompts, ppo).folder / "metrics.jsonl").read_text().splitlines()
+    assert "oracle" not in json.loads(lines[-1])
+
+
 def test_a_score_that_is_nan_stops_the_run_and_keeps_the_finished_updates(make_actors, make_run, prompts, ppo):
     task = ScoreTask(
         lambda call, responses: [math.nan if call == 2 else 1.0 * len(response.text) for response in responses]
