@@ -44,7 +44,7 @@ def oracle(opened: OpenedTask, data: CheckedData) -> Iterator[str]:
         raise Skipped("the data have no known optimum")
     if len(found) != len(responses):
         yield f"{len(found)} values for {len(responses)} responses"
-    if not all(math.isfinite(value) for value in found):
+    if not all(value is None or math.isfinite(value) for value in found):
         yield "a value is not finite"
 
 

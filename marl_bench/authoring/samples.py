@@ -44,7 +44,7 @@ def checked_data(opened: OpenedTask, *, samples: int) -> CheckedData:
     _check_types(loaded)
     prepared = prepare_data(opened.task, opened.config, opened.tokenizer)
     prompts = prepared.data.eval_prompts[:samples]
-    gold = [_response(prompt, f" {prompt.reference.strip()}") for prompt in prompts if prompt.reference]
+    gold = [_response(prompt, prompt.reference) for prompt in prompts if prompt.reference]
     return CheckedData(loaded, prepared, prompts, gold, _spoiled(gold))
 
 
