@@ -72,6 +72,15 @@ def test_the_official_split_keeps_the_rows_as_published(tmp_path):
     assert len(data.eval_prompts) == 2
 
 
+def test_a_question_that_stands_there_twice_is_used_once_and_counted(tmp_path):
+    test = [row(30), row(31), row(40, question="Print the  number 30.")]
+    source = write(tmp_path, train=train_rows(20), test=test)
+    data = load(source)
+    assert [prompt.id for prompt in data.eval_prompts] == ["test/30", "test/31"]
+    assert data.counts["problems_dropped_because_same_question"] == 1
+    assert len(load(DataSource("folder", source.path, split="official")).eval_prompts) == 3
+
+
 def test_another_seed_splits_otherwise_and_the_same_one_alike(tmp_path):
     source = write(tmp_path, train=train_rows(20), test=[row(30)])
     assert load(source, seed=1) == load(source, seed=1)

@@ -198,9 +198,9 @@ def answer(problem: Problem, given: Any) -> Any:
     """Returns what an input should give, or None where nothing is left that the reduction could work on."""
     elements = _elements(problem, given)
     for step in problem.steps:
-        kind = STEPS[step.kind]
-        results = [(x, kind.apply(x, step.constant)) for x in elements]
-        elements = [x for x, stays in results if stays] if kind.keeps else [result for _, result in results]
+        kind, k = STEPS[step.kind], step.constant
+        apply = kind.apply
+        elements = [x for x in elements if apply(x, k)] if kind.keeps else [apply(x, k) for x in elements]
     return REDUCTIONS[problem.reduction.kind].apply(elements, problem.reduction.constant) if elements else None
 
 

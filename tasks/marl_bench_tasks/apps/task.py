@@ -78,22 +78,26 @@ class AppsTask:
         by_prompt = source.split == "prompt"
         groups = [row.group for row in train]
         stages = split_rows(groups, (SFT_SHARE,), by_prompt=by_prompt, seed_text=f"apps split {seed}")
-        sft_rows, rl_rows = ([train[place] for place in stage] for stage in stages)
-        kept = [test[place] for place in unseen_rows([{row.group} for row in test], [{g} for g in groups])]
+        sft_rows, rl_part = ([train[place] for place in stage] for stage in stages)
+        unseen = [test[place] for place in unseen_rows([{row.group} for row in test], [{g} for g in groups])]
+        kept = unseen if by_prompt else test
+        # Rows are used as published in the official split; else a question stands there once.
+        rl_rows, eval_rows = (_distinct(part) if by_prompt else part for part in (rl_part, kept))
         pairs, sft_notes = self._sft(sft_rows, source, seen=len(train))
-        evaluation, notes = self._evaluation(kept if by_prompt else test, source)
+        evaluation, notes = self._evaluation(eval_rows, source)
         counts = {
             "train_problems": len(train),
             "test_problems": len(test),
             "train_problems_with_solutions": sum(row.reference is not None for row in train),
             "solutions_not_json": len(check.unreadable_solutions),
-            "test_problems_dropped_because_in_train": len(test) - len(kept) if by_prompt else 0,
+            "test_problems_dropped_because_in_train": len(test) - len(kept),
+            "problems_dropped_because_same_question": len(rl_part) - len(rl_rows) + len(kept) - len(eval_rows),
             **unusable.counts(),
         }
         return TaskData(
             sft=pairs,
             preferences=[],
-            rl_prompts=list({row.group: self._prompt(row) for row in rl_rows}.values()),
+            rl_prompts=[self._prompt(row) for row in rl_rows],
             eval_prompts=evaluation,
             counts=counts,
             notes=[*_size_notes(source, len(train), len(test)), *sft_notes, *notes, *_account(unusable, check)],
@@ -148,7 +152,7 @@ class AppsTask:
     def _evaluation(self, rows: Sequence[Row], source: DataSource) -> tuple[list[Prompt], list[str]]:
         chosen = self.options.evaluate_on
         if chosen == "apps":
-            return list({row.group: self._prompt(row) for row in rows}.values()), []
+            return [self._prompt(row) for row in rows], []
         if chosen == "humaneval":
             prompts = humaneval_prompts()
         else:
@@ -171,6 +175,14 @@ def build_task(options: Options) -> AppsTask:
     """Returns the task with a grader of its own."""
     limits = Limits(timeout_seconds=options.timeout_seconds, memory_mib=options.memory_mib)
     return AppsTask(options, ProgramGrader(limits, workers=options.workers))
+
+
+def _distinct(rows: Sequence[Row]) -> Sequence[Row]:
+    """Returns the first row of each question."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.group, row)
+    return list(first.values())
 
 
 def _size_notes(source: DataSource, train: int, test: int) -> list[str]:
