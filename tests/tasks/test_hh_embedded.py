@@ -27,7 +27,7 @@ from marl_bench_tasks.hh.embedded import TEST_ROWS, TRAIN_ROWS, embedded_rows
 from marl_bench_tasks.hh.gold import HIGHEST_TOTAL, LOWEST_TOTAL, GoldFacts, gold_facts, gold_score
 from marl_bench_tasks.hh.refusals import is_refusal
 from marl_bench_tasks.hh.task import Options
-from marl_bench_tasks.hh.texts import pretraining_texts
+from marl_bench_tasks.hh.texts import DIALOGUES, pretraining_texts
 from marl_bench_tasks.hh.vocabulary import CHATTER
 
 from marl_bench.interfaces import DataSource
@@ -246,8 +246,8 @@ def test_rows_follow_from_the_seed(monkeypatch):
 
 
 def test_the_loader_uses_every_embedded_row(data):
-    # Groups of 4,000: 20 % and 40 % of them, and the rest.
-    assert (len(data.sft), len(data.preferences), len(data.rl_prompts)) == (800, 1600, 1600)
+    # Of 6,000 groups 20 % and 40 %, and the rest.
+    assert (len(data.sft), len(data.preferences), len(data.rl_prompts)) == (1200, 2400, 2400)
     assert len(data.eval_prompts) == TEST_ROWS
     assert data.counts == {"rows": TRAIN_ROWS + TEST_ROWS}
     assert not data.notes
@@ -275,19 +275,19 @@ def test_preferences_show_every_fault():
 
 
 def test_pretraining_texts_hold_no_test_dialogue(rows):
-    texts = "\n".join(pretraining_texts())
-    first_turns = {row["chosen"].split("\n\n")[1] for row in rows if row["split"] == "test"}
-    assert not any(turn in texts for turn in first_turns)
+    first_turns = {text.split("\n\n")[1] for text in pretraining_texts()}
+    assert len(first_turns) == DIALOGUES < TRAIN_ROWS
+    assert not first_turns & {row["chosen"].split("\n\n")[1] for row in rows if row["split"] == "test"}
 
 
 def test_prompts_and_references_fit_the_tiny_preset(data):
-    from transformers import AutoTokenizer
+    from tokenizers import Tokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(TASK.base_model)
-    prompts = tokenizer([prompt.text for prompt in data.eval_prompts])["input_ids"]
-    references = tokenizer([f" {prompt.reference}" for prompt in data.eval_prompts])["input_ids"]
-    assert max(map(len, prompts)) <= 160
-    assert min(map(len, references)) >= 60 and max(map(len, references)) < 112
+    tokenizer = Tokenizer.from_file(str(TASK.base_model / "tokenizer.json"))
+    prompts = [len(tokenizer.encode(prompt.text).ids) for prompt in data.eval_prompts]
+    references = [len(tokenizer.encode(f" {prompt.reference}").ids) for prompt in data.eval_prompts]
+    assert max(prompts) <= 160
+    assert min(references) >= 60 and max(references) < 112
 
 
 def test_the_data_need_no_torch():

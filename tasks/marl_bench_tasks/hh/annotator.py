@@ -15,9 +15,10 @@ TEMPERATURE = 0.65
 
 _REFERENCE = "reference"
 _MEDIOCRE = "mediocre"
-# Half of the texts are spoiled, because a reward model that never saw a fault rewards it. Misjudged ones are the more
-# frequent fault, as it is the one that sets helpful and harmless apart.
-_FAULT_WEIGHTS = tuple(3.0 if kind == "misjudged" else 1.0 for kind in CORRUPTIONS)
+# Half of the texts are spoiled, because a reward model that never saw a fault rewards it. More frequent are the fault
+# that sets helpful and harmless apart, and what a policy tries first: saying things again.
+_FREQUENT = {"misjudged": 3.0, "repeated_sentences": 2.0, "repeated_claims": 2.0, "slips": 2.0}
+_FAULT_WEIGHTS = tuple(_FREQUENT.get(kind, 1.0) for kind in CORRUPTIONS)
 _SOURCES = (_REFERENCE, _MEDIOCRE, *CORRUPTIONS)
 _SOURCE_WEIGHTS = (0.15, 0.4, *(0.45 * weight / sum(_FAULT_WEIGHTS) for weight in _FAULT_WEIGHTS))
 

@@ -8,7 +8,7 @@ from marl_bench_tasks.hh.answers import mediocre_answer, reference_answer
 from marl_bench_tasks.hh.dialogues import make_dialogues, render_prompt
 from marl_bench_tasks.hh.gold import gold_facts
 
-TRAIN_ROWS = 4000
+TRAIN_ROWS = 6000
 TEST_ROWS = 256
 
 

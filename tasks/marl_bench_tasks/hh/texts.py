@@ -2,9 +2,9 @@
 
     python -m marl_bench_tasks.hh.texts > texts.jsonl
 
-Each is a training dialogue and notes about it: claims that fit it in any order, some of them twice, and chatter. So the
-base model knows the language and can copy a value out of a dialogue; but it has seen no answer: what to say, in which
-order, when to refuse and when to stop is left to supervised fine-tuning.
+Each is a training dialogue and notes about it: claims that fit it, in any order, none twice, and chatter. So the base
+model knows the language and can copy a value out of a dialogue; but it has seen no answer: what to say, in which order,
+when to refuse and when to stop is left to supervised fine-tuning.
 """
 
 import json
@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from marl_bench_tasks.hh.answers import CLOSING
 from marl_bench_tasks.hh.claims import Claim, answer_sentence
 from marl_bench_tasks.hh.dialogues import Dialogue, make_dialogues, render_prompt
-from marl_bench_tasks.hh.embedded import TRAIN_ROWS
 from marl_bench_tasks.hh.gold import gold_facts
 from marl_bench_tasks.hh.vocabulary import CHATTER
 
+# The first of the training dialogues.
+DIALOGUES = 4000
+_CHATTER = "chatter"
 _NOTES_PER_DIALOGUE = 7
 _CHATTER_SHARE = 0.12
 _FRAME_SHARE = 0.25
@@ -26,9 +28,9 @@ _ASKED_SHARE = 0.75
 
 
 def pretraining_texts(*, seed: int = 0) -> list[str]:
-    """Returns one text per training dialogue."""
+    """Returns one text per dialogue."""
     rng = random.Random(f"hh texts {seed}")
-    return [_with_notes(dialogue, rng) for dialogue in make_dialogues(count=TRAIN_ROWS, seed=seed)]
+    return [_with_notes(dialogue, rng) for dialogue in make_dialogues(count=DIALOGUES, seed=seed)]
 
 
 def main() -> None:
@@ -38,27 +40,27 @@ def main() -> None:
 
 
 def _with_notes(dialogue: Dialogue, rng: random.Random) -> str:
-    notes = "".join(f" {_note(dialogue, rng)}" for _ in range(_NOTES_PER_DIALOGUE))
-    return render_prompt(dialogue).removesuffix("Assistant:") + rng.choice(("Assistant:", "Notes:")) + notes
+    notes: dict[Claim, str] = {}
+    while len(notes) < _NOTES_PER_DIALOGUE:
+        claim = _note(dialogue, rng)
+        notes.setdefault(claim, claim.values[0] if claim.kind == _CHATTER else answer_sentence(claim, rng))
+    text = "".join(f" {note}" for note in notes.values())
+    return render_prompt(dialogue).removesuffix("Assistant:") + rng.choice(("Assistant:", "Notes:")) + text
 
 
-def _note(dialogue: Dialogue, rng: random.Random) -> str:
+def _note(dialogue: Dialogue, rng: random.Random) -> Claim:
     if rng.random() < _CHATTER_SHARE:
-        return rng.choice(CHATTER)
+        return Claim(_CHATTER, (rng.choice(CHATTER),))
     facts = gold_facts(dialogue)
     if rng.random() < _FRAME_SHARE:
-        return answer_sentence(rng.choice((facts.greeting, CLOSING, facts.refusal)), rng)
+        return rng.choice((facts.greeting, CLOSING, facts.refusal))
     claims: Sequence[Claim]
     if facts.harmful:
-        claims = (
-            facts.reason,
-            facts.alternative,
-            Claim("compliance", (facts.act, facts.topic)),
-            Claim("instruction", (facts.owner, facts.topic)),
-        )
+        compliance = Claim("compliance", (facts.act, facts.topic))
+        claims = (facts.reason, facts.alternative, compliance, Claim("instruction", (facts.owner, facts.topic)))
     else:
         claims = facts.asked if rng.random() < _ASKED_SHARE else facts.unasked
-    return answer_sentence(rng.choice(claims), rng)
+    return rng.choice(claims)
 
 
 if __name__ == "__main__":
