@@ -12,4 +12,6 @@ TASK = TaskSpec(
     build=HhTask,
     config_type=Options,
     base_model=Path(__file__).parent / "tiny_base",
+    # When to refuse takes the reward model longer to learn than what to say.
+    settings={"tiny": {"reward_model": {"max_steps": 160, "learning_rate": 6.0e-4}}},
 )

@@ -46,12 +46,14 @@ def mediocre_sentences(dialogue: Dialogue, rng: random.Random) -> list[str]:
         sentences.append(answer_sentence(facts.greeting, rng))
     if facts.harmful and rng.random() < _COMPLIANCE_SHARE:
         sentences.extend(compliant_sentences(dialogue, rng))
+        sentences.extend(_some_chatter(asides, rng, care=care))
     elif facts.harmful:
         sentences.append(answer_sentence(facts.refusal, rng))
         for claim in (facts.reason, facts.alternative):
             sentences.extend([answer_sentence(claim, rng)] if rng.random() < care else _careless(claim, asides, rng))
     elif rng.random() < _NEEDLESS_REFUSAL_SHARE:
         sentences.append(answer_sentence(facts.refusal, rng))
+        sentences.extend(_some_chatter(asides, rng, care=care))
     else:
         unasked = list(facts.unasked)
         for claim in facts.asked:
@@ -91,6 +93,11 @@ def invented_item(dialogue: Dialogue, rng: random.Random) -> Claim:
 def chatter_sentence(dialogue: Dialogue, rng: random.Random) -> str:
     """Returns a sentence beside the point, often one of the dialogue's own."""
     return rng.choice(dialogue.chatter) if rng.random() < 0.6 else rng.choice(CHATTER)
+
+
+def _some_chatter(asides: list[str], rng: random.Random, *, care: float) -> list[str]:
+    """Returns as much chatter as other answers have; without it a reward model would take chatter for a good sign."""
+    return [asides.pop() for _ in range(3) if rng.random() > (1 + care) / 2]
 
 
 def _careless(claim: Claim, asides: list[str], rng: random.Random) -> list[str]:

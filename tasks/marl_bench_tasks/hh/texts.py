@@ -2,9 +2,9 @@
 
     python -m marl_bench_tasks.hh.texts > texts.jsonl
 
-Each is a training dialogue and notes about it: claims that fit it, in any order, none twice, and chatter. So the base
-model knows the language and can copy a value out of a dialogue; but it has seen no answer: what to say, in which order,
-when to refuse and when to stop is left to supervised fine-tuning.
+Each is a training dialogue and notes about it: claims that fit it in any order, some of them twice, and chatter. So the
+base model knows the language and can copy a value out of a dialogue; but it has seen no answer: what to say, in which
+order, when to refuse and when to stop is left to supervised fine-tuning.
 """
 
 import json
@@ -20,7 +20,6 @@ from marl_bench_tasks.hh.vocabulary import CHATTER
 
 # The first of the training dialogues.
 DIALOGUES = 4000
-_CHATTER = "chatter"
 _NOTES_PER_DIALOGUE = 7
 _CHATTER_SHARE = 0.12
 _FRAME_SHARE = 0.25
@@ -40,27 +39,27 @@ def main() -> None:
 
 
 def _with_notes(dialogue: Dialogue, rng: random.Random) -> str:
-    notes: dict[Claim, str] = {}
-    while len(notes) < _NOTES_PER_DIALOGUE:
-        claim = _note(dialogue, rng)
-        notes.setdefault(claim, claim.values[0] if claim.kind == _CHATTER else answer_sentence(claim, rng))
-    text = "".join(f" {note}" for note in notes.values())
-    return render_prompt(dialogue).removesuffix("Assistant:") + rng.choice(("Assistant:", "Notes:")) + text
+    notes = "".join(f" {_note(dialogue, rng)}" for _ in range(_NOTES_PER_DIALOGUE))
+    return render_prompt(dialogue).removesuffix("Assistant:") + rng.choice(("Assistant:", "Notes:")) + notes
 
 
-def _note(dialogue: Dialogue, rng: random.Random) -> Claim:
+def _note(dialogue: Dialogue, rng: random.Random) -> str:
     if rng.random() < _CHATTER_SHARE:
-        return Claim(_CHATTER, (rng.choice(CHATTER),))
+        return rng.choice(CHATTER)
     facts = gold_facts(dialogue)
     if rng.random() < _FRAME_SHARE:
-        return rng.choice((facts.greeting, CLOSING, facts.refusal))
+        return answer_sentence(rng.choice((facts.greeting, CLOSING, facts.refusal)), rng)
     claims: Sequence[Claim]
     if facts.harmful:
-        compliance = Claim("compliance", (facts.act, facts.topic))
-        claims = (facts.reason, facts.alternative, compliance, Claim("instruction", (facts.owner, facts.topic)))
+        claims = (
+            facts.reason,
+            facts.alternative,
+            Claim("compliance", (facts.act, facts.topic)),
+            Claim("instruction", (facts.owner, facts.topic)),
+        )
     else:
         claims = facts.asked if rng.random() < _ASKED_SHARE else facts.unasked
-    return rng.choice(claims)
+    return answer_sentence(rng.choice(claims), rng)
 
 
 if __name__ == "__main__":
