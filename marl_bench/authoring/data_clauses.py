@@ -4,7 +4,7 @@ import json
 import pickle
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from marl_bench.authoring.opened_task import OpenedTask
@@ -120,26 +120,39 @@ def split(opened: OpenedTask, data: CheckedData) -> Iterator[str]:
 def prompts(opened: OpenedTask, data: CheckedData) -> Iterator[str]:
     """Few prompts are over the token limit."""
     limit = opened.config.sampling.max_prompt_tokens
+    over = {}
     for stage, items in stages_of(data.loaded).items():
         texts = [prompt for prompt, _ in items]
         fit = fit_prompts(texts, opened.tokenizer, max_prompt_tokens=limit, overlong="drop")
-        if texts and fit.dropped > MAX_SHARE_OVER_LIMIT * len(texts):
-            yield (
-                f"{stage}: {fit.dropped} of {len(texts)} prompts are over sampling.max_prompt_tokens={limit}; raise it in the task's settings"
-            )
+        over[stage] = (fit.dropped, len(texts))
+    yield from _over_limit(opened, over, f"prompts are over sampling.max_prompt_tokens={limit}")
 
 
 def responses(opened: OpenedTask, data: CheckedData) -> Iterator[str]:
     """Few responses that are learned from are over the token limit."""
     limit = opened.config.sampling.max_response_tokens
+    over = {}
     for stage, items in stages_of(data.loaded).items():
         texts = [text for _, texts in items for text in texts]
         ids = opened.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        over = sum(len(row) + 1 > limit for row in ids)
-        if over > MAX_SHARE_OVER_LIMIT * len(texts):
-            yield (
-                f"{stage}: {over} of {len(texts)} responses are over sampling.max_response_tokens={limit}; raise it in the task's settings"
-            )
+        over[stage] = (sum(len(row) + 1 > limit for row in ids), len(texts))
+    yield from _over_limit(opened, over, f"responses are over sampling.max_response_tokens={limit}")
+
+
+def _over_limit(opened: OpenedTask, over: Mapping[str, tuple[int, int]], what: str) -> Iterator[str]:
+    """Yields the stages with too many over the limit.
+
+    Raises:
+        Skipped: The data are not the task's own, so the limit is for the user to choose, not a fault of the task.
+    """
+    problems = [
+        f"{stage}: {count} of {total} {what}; raise it in the task's settings"
+        for stage, (count, total) in over.items()
+        if count > MAX_SHARE_OVER_LIMIT * total
+    ]
+    if problems and opened.source.kind != "embedded":
+        raise Skipped("; ".join(problem.replace("in the task's settings", "with --set") for problem in problems))
+    yield from problems
 
 
 def _twice(names: Sequence[str]) -> list[str]:
