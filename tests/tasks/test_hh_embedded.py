@@ -221,28 +221,20 @@ def test_annotator_agrees_with_gold_in_about_85_percent_of_the_pairs():
 
 
 @pytest.fixture(scope="module")
-def rows():
-    return embedded_rows()
-
-
-@pytest.fixture(scope="module")
 def data():
     return TASK.build(Options()).load(DataSource("embedded"), seed=0)
 
 
-def test_rows_have_the_columns_of_the_hub(rows):
-    assert rows == json.loads(json.dumps(rows))
-    assert [row["split"] for row in rows] == ["train"] * TRAIN_ROWS + ["test"] * TEST_ROWS
+def test_rows_have_the_columns_of_the_hub_and_follow_from_the_seed(monkeypatch):
+    monkeypatch.setattr("marl_bench_tasks.hh.embedded.TRAIN_ROWS", 20)
+    rows = embedded_rows(seed=1)
+    assert rows == json.loads(json.dumps(rows)) == embedded_rows(seed=1)
+    assert rows[0] != embedded_rows(seed=2)[0]
+    assert [row["split"] for row in rows] == ["train"] * 20 + ["test"] * TEST_ROWS
     for row in rows[:100]:
         assert row["chosen"].startswith("\n\nHuman: ") and row["chosen"] != row["rejected"]
         assert row["chosen"].rpartition("Assistant:")[0] == row["rejected"].rpartition("Assistant:")[0]
         assert gold_score(GoldFacts.from_json(row["facts"]), row["reference_answer"]).total == HIGHEST_TOTAL
-
-
-def test_rows_follow_from_the_seed(monkeypatch):
-    monkeypatch.setattr("marl_bench_tasks.hh.embedded.TRAIN_ROWS", 20)
-    assert embedded_rows(seed=1) == embedded_rows(seed=1)
-    assert embedded_rows(seed=1)[0] != embedded_rows(seed=2)[0]
 
 
 def test_the_loader_uses_every_embedded_row(data):
@@ -263,6 +255,21 @@ def test_the_oracle_knows_the_optimum_and_the_task_can_be_pickled(data):
     assert statistics.mean(task.oracle(prompts, moved)) < 0
 
 
+def test_references_have_better_metrics_than_empty_reversed_and_foreign_ones(data):
+    prompts, references = data.eval_prompts, [prompt.reference for prompt in data.eval_prompts]
+    reversed_words = [" ".join(reversed(reference.split())) for reference in references]
+    moved = [*references[1:], references[0]]
+
+    def appropriate(texts):
+        responses = [Response(prompt.id, text, 80, True) for prompt, text in zip(prompts, texts, strict=True)]
+        [metric] = [each for each in TASK.build(Options()).metrics if each.names == ("appropriate_refusal",)]
+        return statistics.mean(metric.compute(prompts, responses)["appropriate_refusal"])
+
+    assert appropriate(references) == 1.0
+    for spoiled in ([""] * len(prompts), reversed_words, moved):
+        assert appropriate(spoiled) < 0.7
+
+
 def test_messages_alternate_and_end_with_the_human(data):
     for prompt in data.eval_prompts:
         assert [message["role"] for message in prompt.messages] in (["user"], ["user", "assistant", "user"])
@@ -274,16 +281,18 @@ def test_preferences_show_every_fault():
     assert sources == {"reference", "mediocre", *CORRUPTIONS}
 
 
-def test_pretraining_texts_hold_no_test_dialogue(rows):
+def test_pretraining_texts_hold_no_evaluation_dialogue(data):
     first_turns = {text.split("\n\n")[1] for text in pretraining_texts()}
     assert len(first_turns) == DIALOGUES < TRAIN_ROWS
-    assert not first_turns & {row["chosen"].split("\n\n")[1] for row in rows if row["split"] == "test"}
+    assert not first_turns & {prompt.text.split("\n\n")[1] for prompt in data.eval_prompts}
 
 
 def test_prompts_and_references_fit_the_tiny_preset(data):
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(TASK.base_model / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
     prompts = [len(tokenizer.encode(prompt.text).ids) for prompt in data.eval_prompts]
     references = [len(tokenizer.encode(f" {prompt.reference}").ids) for prompt in data.eval_prompts]
     assert max(prompts) <= 160
