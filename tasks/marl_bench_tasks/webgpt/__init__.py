@@ -1,0 +1,16 @@
+"""Long answers with references: embedded questions with a known optimum, or openai/webgpt_comparisons from a folder or the hub."""
+
+from pathlib import Path
+
+from marl_bench.interfaces import TaskSpec
+from marl_bench_tasks.webgpt.task import Options, WebgptTask
+
+TASK = TaskSpec(
+    id="webgpt",
+    version="1",
+    summary="long answers with references (openai/webgpt_comparisons); embedded questions with a known optimum",
+    build=WebgptTask,
+    config_type=Options,
+    base_model=Path(__file__).parent / "tiny_base",
+    settings={"tiny": {"sampling": {"max_response_tokens": 112}}},
+)
