@@ -52,7 +52,7 @@ STUDIED = "Before the first work was done Ada Moss studied law [3]."
 OAK = "From top to bottom the Corwin Bridge is made of oak [1]."
 OTHER = "From top to bottom the Selby Tower is made of iron [2]."
 CLOSING = "So, to say it once more at the end, the answer that you asked for is Halden [3]."
-IDLE = "There are many opinions about this topic."
+IDLE = "There are many opinions about this."
 GOOD = (OPENING, DESIGNED, BORN, STUDIED, CLOSING)
 
 
@@ -189,8 +189,10 @@ def test_references_state_what_is_asked_and_no_value_stands_for_two_facts(questi
             assert all(fact.value in reference.text and fact.entity == reference.entity for fact in reference.facts)
         numbers = {question.number_of(fact) for fact in question.asked}
         assert len(numbers) == (2 if question.subset == "two_references" else 1)
-        # A distractor is about a similar entity: it states the same relation.
-        assert question.asked[-1].relation in {fact.relation for fact in question.distractions}
+        # Distractors are about other entities; what they state is of other relations, but of the same kinds of value.
+        assert len({fact.relation for fact in stated}) == len(stated)
+        assert question.distractions
+        assert not {fact.entity for fact in question.distractions} & {fact.entity for fact in question.asked}
 
 
 def test_references_are_perfect_and_outscore_every_corruption(questions):

@@ -12,5 +12,5 @@ TASK = TaskSpec(
     build=WebgptTask,
     config_type=Options,
     base_model=Path(__file__).parent / "tiny_base",
-    settings={"tiny": {"sampling": {"max_response_tokens": 112}}},
+    settings={"tiny": {"sampling": {"max_response_tokens": 108}}},
 )

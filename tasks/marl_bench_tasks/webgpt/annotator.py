@@ -10,7 +10,7 @@ from marl_bench_tasks.webgpt.gold import gold_facts, gold_score
 from marl_bench_tasks.webgpt.questions import Question
 
 # Chosen so that about 85 % of the preferences agree with the gold score on the pairs made here.
-TEMPERATURE = 0.6
+TEMPERATURE = 0.62
 
 _REFERENCE = "reference"
 _MEDIOCRE = "mediocre"

@@ -119,17 +119,14 @@ def _wrong_numbers(fact: Fact, question: Question, rng: random.Random) -> tuple[
 
 def _about_another(question: Question, rng: random.Random) -> str:
     """States what a reference says about an entity that the question does not ask about."""
-    fact = rng.choice(question.distractions)
-    relations = {asked.relation for asked in question.asked}
-    # Usually the same relation of the similar entity, which is the mistake that a careless reader makes.
-    same = [other for other in question.distractions if other.relation in relations]
-    return _cited(rng.choice(same) if same and rng.random() < 0.6 else fact, question, rng)
+    return _cited(rng.choice(question.distractions), question, rng)
 
 
 def _with_wrong_value(fact: Fact, question: Question, rng: random.Random) -> str:
-    """States a fact with the value of a similar one of the prompt, or with one that stands nowhere."""
+    """States a fact with a value of the same kind from the prompt, or with one that stands nowhere."""
     relation = RELATIONS[fact.relation]
-    others = [other.value for other in question.distractions if _slot(other) == relation.slot]
+    said = [*question.asked, *question.details, *question.distractions]
+    others = [other.value for other in said if other != fact and _slot(other) == relation.slot]
     value = rng.choice(others) if others and rng.random() < 0.7 else _other_value(relation, fact.value, rng)
     return state(Fact(fact.relation, fact.entity, value), rng, cited=_numbers(fact, question))
 

@@ -11,6 +11,7 @@ from marl_bench_tasks.webgpt.world import ARTICLES, RELATIONS, Fact, Names, Refe
 
 SUBSETS = ("one_fact", "two_facts", "two_references")
 _SUBSET_WEIGHTS = (0.4, 0.2, 0.4)
+_KINDS = [article.kind for article in ARTICLES]
 _CHAINS = tuple(
     (article.kind, relation) for article in ARTICLES for relation in article.relations if relation.leads_to is not None
 )
@@ -90,16 +91,30 @@ def _make_question(question_id: str, rng: random.Random) -> Question:
         return _over_two_references(question_id, names, rng)
     kind = rng.choice(ARTICLES).kind
     main = make_reference(kind, names, rng)
-    other_kinds = rng.sample([article.kind for article in ARTICLES], rng.choice((1, 2)))
-    references = [main, *(make_reference(other, names, rng) for other in (kind, *other_kinds))]
-    rng.shuffle(references)
+    references = _in_order([main, *_distractors([main], names, rng)])
     asked = tuple(rng.sample(main.facts, 1 if subset == "one_fact" else 2))
     topics = [RELATIONS[fact.relation].topic.format(entity=fact.entity) for fact in asked]
     topic = " and ".join(topics)
     direct = RELATIONS[asked[0].relation].question.format(entity=asked[0].entity)
     text = direct if subset == "one_fact" else f"Can you tell me {topic}?"
     answer = " and ".join(fact.value for fact in asked)
-    return Question(question_id, subset, text, topic, tuple(references), asked, answer)
+    return Question(question_id, subset, text, topic, references, asked, answer)
+
+
+def _distractors(answering: Sequence[Reference], names: Names, rng: random.Random) -> list[Reference]:
+    """Returns references of the other kinds, about other entities, so that there are three or four in all."""
+    taken = {reference.kind for reference in answering}
+    kinds = [article.kind for article in ARTICLES if article.kind not in taken]
+    return [make_reference(kind, names, rng) for kind in rng.sample(kinds, rng.choice((3, 4)) - len(answering))]
+
+
+def _in_order(references: Sequence[Reference]) -> tuple[Reference, ...]:
+    """Returns the references sorted by kind.
+
+    So a model of two layers can count which kinds stand before; to look up the number before any word is more than it learns in
+    minutes.
+    """
+    return tuple(sorted(references, key=lambda reference: _KINDS.index(reference.kind)))
 
 
 def _over_two_references(question_id: str, names: Names, rng: random.Random) -> Question:
@@ -108,8 +123,7 @@ def _over_two_references(question_id: str, names: Names, rng: random.Random) -> 
     link = next(fact for fact in start.facts if fact.relation == first.name)
     second = make_reference(str(first.leads_to), names, rng, entity=link.value)
     end = rng.choice(second.facts)
-    references = [start, second, make_reference(kind, names, rng), make_reference(second.kind, names, rng)]
-    rng.shuffle(references)
+    references = _in_order([start, second, *_distractors([start, second], names, rng)])
     described = first.described.format(entity=start.entity)
     relation = RELATIONS[end.relation]
     # A described entity brings its own article.
@@ -119,7 +133,7 @@ def _over_two_references(question_id: str, names: Names, rng: random.Random) -> 
         subset="two_references",
         text=text.format(entity=described),
         topic=topic.format(entity=described),
-        references=tuple(references),
+        references=references,
         asked=(link, end),
         answer=end.value,
     )

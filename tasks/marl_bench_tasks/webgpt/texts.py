@@ -3,8 +3,10 @@
     python -m marl_bench_tasks.webgpt.texts > texts.jsonl
 
 Each is the prompt of a training question and notes about its references: true sentences in any order, mostly with their
-citation, some of them twice, and idle ones. So the base model knows the language and can copy a value and a number out
-of a reference; but it has seen no answer: what to say, in which order, and when to stop is left to supervised fine-tuning.
+citation, some of them twice, and idle ones; or many short notes, the second halves of such sentences and single words, each
+with its citation. From the short ones, where little else is to be learnt, a small model learns within minutes to which
+reference a word belongs. So the base model knows the language and can copy a value and a number out of a reference; but it has
+seen no answer: what to say, in which order, and when to stop is left to supervised fine-tuning.
 """
 
 import json
@@ -16,12 +18,15 @@ from marl_bench_tasks.webgpt.phrases import closing, opening
 from marl_bench_tasks.webgpt.prompts import Quote, render_prompt
 from marl_bench_tasks.webgpt.questions import Question, make_questions
 from marl_bench_tasks.webgpt.vocabulary import IDLE_SENTENCES
-from marl_bench_tasks.webgpt.world import state
+from marl_bench_tasks.webgpt.world import RELATIONS, citation, state
 
 _TEXTS_PER_QUESTION = 2
-_NOTES_PER_TEXT = 8
+_NOTES_PER_TEXT = 6
+_SHORT_NOTES_PER_TEXT = 13
+_SHORT_SHARE = 0.4
+_WORD_SHARE = 0.25
 _IDLE_SHARE = 0.08
-_PHRASE_SHARE = 0.12
+_PHRASE_SHARE = 0.2
 _CITED_SHARE = 0.8
 
 
@@ -40,8 +45,21 @@ def main() -> None:
 
 def _with_notes(question: Question, rng: random.Random) -> str:
     quotes = [Quote(reference.entity, reference.text) for reference in question.references]
-    notes = "".join(f" {_note(question, rng)}" for _ in range(_NOTES_PER_TEXT))
-    return render_prompt(question.text, quotes).text + notes
+    if rng.random() < _SHORT_SHARE:
+        notes = [_short_note(question, rng) for _ in range(_SHORT_NOTES_PER_TEXT)]
+    else:
+        notes = [_note(question, rng) for _ in range(_NOTES_PER_TEXT)]
+    return render_prompt(question.text, quotes).text + "".join(f" {note}" for note in notes)
+
+
+def _short_note(question: Question, rng: random.Random) -> str:
+    number, reference = rng.choice(list(enumerate(question.references, start=1)))
+    fact = rng.choice(reference.facts)
+    if rng.random() < _WORD_SHARE:
+        return f"{rng.choice((fact.entity, fact.value))}{citation((number,))}."
+    wording = rng.choice(RELATIONS[fact.relation].statements)
+    wording = wording[wording.index("{entity}") :]
+    return f"{wording.format(entity=fact.entity, value=fact.value)}{citation((number,))}."
 
 
 def _note(question: Question, rng: random.Random) -> str:
