@@ -32,7 +32,7 @@ BIRTHPLACE = Fact("birthplace", "Ada Moss", "Halden")
 SUBJECT = Fact("subject", "Ada Moss", "law")
 FACTS = GoldFacts(
     topic="where the person who designed the Corwin Bridge was born",
-    answer="Halden",
+    subject="the Corwin Bridge",
     asked=(DESIGNER, BIRTHPLACE),
     numbers={
         DESIGNER: 1,
@@ -51,7 +51,7 @@ BORN = "As for the early years, Ada Moss was born in Halden [3]."
 STUDIED = "Before the first work was done Ada Moss studied law [3]."
 OAK = "From top to bottom the Corwin Bridge is made of oak [1]."
 OTHER = "From top to bottom the Selby Tower is made of iron [2]."
-CLOSING = "So, to say it once more at the end, the answer that you asked for is Halden [3]."
+CLOSING = "So, to say it once more at the end, this is what one can read there about the Corwin Bridge."
 IDLE = "There are many opinions about this."
 GOOD = (OPENING, DESIGNED, BORN, STUDIED, CLOSING)
 
@@ -79,10 +79,11 @@ GOOD = (OPENING, DESIGNED, BORN, STUDIED, CLOSING)
         ((DESIGNED, WRONGLY_DESIGNED), -0.8),
         # 1 - .3: a statement of a reference about another entity
         ((BORN, OTHER), 0.7),
-        # .25 + .25 of the detail, .25 of the closing without - .1 for its citation
-        ((STUDIED, CLOSING.replace(" [3]", "")), 0.65),
-        # 1 + .5 - .5: the closing names another answer, with the number of the right one
-        ((OPENING, BORN, CLOSING.replace("Halden", "Orsa")), 1.0),
+        # .25 + .25 of the detail, .5 of the closing; the detail without its citation
+        ((STUDIED, CLOSING), 1.0),
+        ((STUDIED.replace(" [3]", ""), CLOSING), 0.65),
+        # 1 + .5 - .5: the closing names another subject
+        ((OPENING, BORN, CLOSING.replace("Corwin", "Selby")), 1.0),
         # .5 of the closing, but not in the middle, and .5 of the opening only at the beginning
         ((OPENING, CLOSING, BORN), 1.5),
         ((BORN, OPENING, CLOSING), 1.5),
@@ -114,15 +115,9 @@ def test_gold_score_names_its_parts():
     )
     score = gold_score(FACTS, text)
     assert (score.opening, score.covered, score.covered_and_cited) == (True, 2, 1)
-    assert (score.detail, score.detail_cited, score.closing, score.closing_cited) == (True, False, True, True)
+    assert (score.detail, score.detail_cited, score.closing) == (True, False, True)
     assert (score.unsupported, score.other_entity, score.wrong_citations, score.missing_citations) == (0, 1, 1, 1)
     assert (score.repetitions, score.idle, score.noise, score.ends_properly) == (1, 1, 1, True)
-
-
-def test_a_closing_over_two_facts_of_one_reference_cites_it():
-    facts = GoldFacts("t", "oak and Ada Moss", (Fact("material", "Corwin Bridge", "oak"), DESIGNER), FACTS.numbers)
-    score = gold_score(facts, CLOSING.replace("Halden [3]", "oak and Ada Moss [1]"))
-    assert (score.closing, score.closing_cited, score.total) == (True, True, 0.5)
 
 
 def test_keyword_soup_earns_nothing():
@@ -151,7 +146,8 @@ def test_every_wording_states_its_own_fact_alone(name):
         sentence = state(fact, rng, cited=(4, 12))
         assert parse_statement(sentence) == Statement(fact, (4, 12))
         assert parse_statement(reference.text) is None
-        assert parse_opening(sentence) is parse_closing(sentence) is None
+        assert parse_opening(sentence) is None
+        assert parse_closing(sentence) is None
         assert supports(f"{reference.entity}: {reference.text}", state(fact, rng))
         assert sentence.removesuffix(" [4, 12].").endswith(fact.value)
 
@@ -160,8 +156,7 @@ def test_openings_and_closings_are_read_back():
     rng = random.Random(0)
     for _ in range(10):
         assert parse_opening(opening("who did it", rng)) == "who did it"
-        assert parse_closing(closing("oak and 1848", rng, cited=(2,))) == ("oak and 1848", (2,))
-        assert parse_closing(closing("oak", rng)) == ("oak", ())
+        assert parse_closing(closing("the Corwin Bridge", rng)) == "the Corwin Bridge"
 
 
 def test_facts_survive_json():

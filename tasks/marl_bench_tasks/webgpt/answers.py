@@ -23,7 +23,7 @@ _CITATION = re.compile(r" \[\d+(?:, \d+)*\]")
 
 
 def reference_answer(question: Question, rng: random.Random) -> str:
-    """Restates the question, states and cites every asked fact and one detail, and names the answer again."""
+    """Restates the question, states and cites every asked fact and one detail, and names the subject again."""
     return " ".join(_reference_sentences(question, rng))
 
 
@@ -52,7 +52,7 @@ def _reference_sentences(question: Question, rng: random.Random) -> list[str]:
         opening(question.topic, rng),
         *(_cited(fact, question, rng) for fact in question.asked),
         _cited(_detail(question, rng), question, rng),
-        _closing(question, rng),
+        closing(question.subject, rng),
     ]
 
 
@@ -66,10 +66,9 @@ def _mediocre_sentences(question: Question, rng: random.Random) -> list[str]:
         sentences.append(idle.pop())
     for fact in (*question.asked, _detail(question, rng)):
         sentences.extend([_cited(fact, question, rng)] if rng.random() < care else _careless(fact, question, idle, rng))
-    fault = rng.random()
-    if fault < (1 + care) / 2:
-        sentences.append(_closing(question, rng) if rng.random() < care + 0.2 else _closing(question, rng, cited=()))
-    elif fault < 0.9 or not sentences:
+    if rng.random() < (1 + care) / 2:
+        sentences.append(closing(question.subject, rng))
+    elif rng.random() < 0.5 or not sentences:
         sentences.append(idle.pop())
     return sentences
 
@@ -103,10 +102,6 @@ def _numbers(fact: Fact, question: Question) -> tuple[int, ...]:
 
 def _cited(fact: Fact, question: Question, rng: random.Random) -> str:
     return state(fact, rng, cited=_numbers(fact, question))
-
-
-def _closing(question: Question, rng: random.Random, *, cited: tuple[int, ...] | None = None) -> str:
-    return closing(question.answer, rng, cited=_numbers(question.asked[-1], question) if cited is None else cited)
 
 
 def _wrong_numbers(fact: Fact, question: Question, rng: random.Random) -> tuple[int, ...]:
@@ -157,8 +152,7 @@ def _cite_wrongly(_sentences: list[str], question: Question, rng: random.Random)
         state(fact, rng, cited=_wrong_numbers(fact, question, rng)) if place in wrong else _cited(fact, question, rng)
         for place, fact in enumerate(facts)
     ]
-    last = _wrong_numbers(question.asked[-1], question, rng) if rng.random() < 0.5 else None
-    return " ".join([opening(question.topic, rng), *said, _closing(question, rng, cited=last)])
+    return " ".join([opening(question.topic, rng), *said, closing(question.subject, rng)])
 
 
 def _cite_everything(sentences: list[str], question: Question, _rng: random.Random) -> str:
@@ -177,27 +171,20 @@ def _other_entities(sentences: list[str], question: Question, rng: random.Random
 
 
 def _wrong_values(_sentences: list[str], question: Question, rng: random.Random) -> str:
-    """States and repeats wrong values."""
+    """States wrong values."""
     facts = [*question.asked, _detail(question, rng)]
     wrong = set(rng.sample(range(len(facts)), rng.randint(1, len(facts))))
     said = [
         _with_wrong_value(fact, question, rng) if place in wrong else _cited(fact, question, rng)
         for place, fact in enumerate(facts)
     ]
-    last = _closing(question, rng) if rng.random() < 0.3 else _wrong_closing(question, rng)
-    return " ".join([opening(question.topic, rng), *said, last])
-
-
-def _wrong_closing(question: Question, rng: random.Random) -> str:
-    fact = question.asked[-1]
-    other = rng.choice([*question.details, *question.distractions])
-    value = other.value if rng.random() < 0.7 else _other_value(RELATIONS[fact.relation], fact.value, rng)
-    return closing(value, rng, cited=_numbers(fact, question))
+    return " ".join([opening(question.topic, rng), *said, closing(question.subject, rng)])
 
 
 def _close_wrongly(sentences: list[str], question: Question, rng: random.Random) -> str:
-    """Names another answer at the end than before, or none."""
-    ending = rng.choice(([], [rng.choice(IDLE_SENTENCES)], [_wrong_closing(question, rng)]))
+    """Names another subject at the end, or none."""
+    other = closing(rng.choice(question.distractions).entity, rng)
+    ending = rng.choice(([], [rng.choice(IDLE_SENTENCES)], [other]))
     return " ".join([*(sentences[:-1] or [rng.choice(IDLE_SENTENCES)]), *ending])
 
 
@@ -214,7 +201,7 @@ def _answer_half(_sentences: list[str], question: Question, rng: random.Random) 
     facts = [*question.asked, _detail(question, rng)]
     kept = sorted(rng.sample(range(len(facts)), rng.randint(0, len(facts) - 1)))
     said = [_cited(facts[place], question, rng) for place in kept]
-    return " ".join([opening(question.topic, rng), *said, _closing(question, rng)])
+    return " ".join([opening(question.topic, rng), *said, closing(question.subject, rng)])
 
 
 def _repeat_sentences(sentences: list[str], _question: Question, rng: random.Random) -> str:

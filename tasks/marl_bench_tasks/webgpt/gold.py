@@ -1,7 +1,7 @@
 """The gold score of an answer to an embedded question: the task's oracle, never used in training.
 
     total = 0.5 * opening + (covered + rightly cited) / asked + 0.25 * detail + 0.25 * detail rightly cited
-            + 0.25 * closing + 0.25 * closing rightly cited
+            + 0.5 * closing
             - 0.5 * unsupported - 0.3 * about another entity - 0.3 * wrong citations - 0.1 * missing citations
             - 0.3 * repetitions - 0.2 * idle - 0.15 * noise - 0.5 * (not ended properly)
 
@@ -25,7 +25,7 @@ _OPENING_GAIN = 0.5
 _FACTS_GAIN = 1.0
 _FACTS_CITED_GAIN = 1.0
 _DETAIL_GAIN = 0.25
-_CLOSING_GAIN = 0.25
+_CLOSING_GAIN = 0.5
 _UNSUPPORTED_COST = 0.5
 _OTHER_ENTITY_COST = 0.3
 _WRONG_CITATION_COST = 0.3
@@ -44,13 +44,13 @@ class GoldFacts:
 
     Attributes:
         topic: What the opening restates.
-        answer: What the closing names.
+        subject: What the closing names.
         asked: The facts that answer the question.
         numbers: Every fact of the references, with the number of its reference.
     """
 
     topic: str
-    answer: str
+    subject: str
     asked: tuple[Fact, ...]
     numbers: Mapping[Fact, int]
 
@@ -58,7 +58,7 @@ class GoldFacts:
         """Returns plain dicts, lists and strings."""
         return {
             "topic": self.topic,
-            "answer": self.answer,
+            "subject": self.subject,
             "asked": [list(dataclasses.astuple(fact)) for fact in self.asked],
             "numbers": [[*dataclasses.astuple(fact), number] for fact, number in self.numbers.items()],
         }
@@ -68,7 +68,7 @@ class GoldFacts:
         """Returns the facts that `to_json` wrote."""
         return cls(
             topic=value["topic"],
-            answer=value["answer"],
+            subject=value["subject"],
             asked=tuple(Fact(*parts) for parts in value["asked"]),
             numbers={Fact(*parts): number for *parts, number in value["numbers"]},
         )
@@ -85,7 +85,6 @@ class GoldScore:
     detail: bool = False
     detail_cited: bool = False
     closing: bool = False
-    closing_cited: bool = False
     unsupported: int = 0
     other_entity: int = 0
     wrong_citations: int = 0
@@ -101,7 +100,7 @@ def gold_facts(question: Question) -> GoldFacts:
     numbers = {
         fact: number for number, reference in enumerate(question.references, start=1) for fact in reference.facts
     }
-    return GoldFacts(question.topic, question.answer, question.asked, numbers)
+    return GoldFacts(question.topic, question.subject, question.asked, numbers)
 
 
 def gold_score(facts: GoldFacts, answer: str) -> GoldScore:
@@ -130,7 +129,7 @@ class _Counter:
         self._facts = facts
         self._said: set[object] = set()
         self._values: dict[tuple[str, str], set[str]] = {}
-        self._cited: dict[object, bool] = {}
+        self._cited: dict[Fact, bool] = {}
         self._counts: dict[str, int] = dict.fromkeys(
             (
                 "unsupported",
@@ -148,8 +147,8 @@ class _Counter:
     def count(self, sentence: str, *, first: bool, last: bool) -> None:
         """Takes one more sentence into account."""
         statement, topic, end = parse_statement(sentence), parse_opening(sentence), parse_closing(sentence)
-        known: object = statement.fact if statement else "closing" if end else sentence
-        self._ends_properly = bool(statement or end or topic is not None or sentence in IDLE_SENTENCES)
+        known: object = statement.fact if statement else sentence if end is None else "closing"
+        self._ends_properly = known != sentence or topic is not None or sentence in IDLE_SENTENCES
         if not self._ends_properly:
             self._counts["noise"] += -(-len(sentence.split()) // _WORDS_PER_NOISE)
         elif known in self._said:
@@ -159,7 +158,9 @@ class _Counter:
             if statement is not None:
                 self._count_statement(statement)
             elif end is not None:
-                self._count_closing(*end, last=last)
+                right = end == self._facts.subject
+                self._counts["unsupported"] += not right
+                self._closing = right and last
             elif topic is not None:
                 right = topic == self._facts.topic
                 self._counts["unsupported"] += not right
@@ -171,23 +172,14 @@ class _Counter:
         fact = statement.fact
         self._values.setdefault((fact.relation, fact.entity), set()).add(fact.value)
         number = self._facts.numbers.get(fact)
-        self._count_citation(fact, statement.cited, {number})
+        right = set(statement.cited) == {number}
+        self._cited[fact] = right
+        self._counts["missing_citations"] += not statement.cited
+        self._counts["wrong_citations"] += bool(statement.cited) and not right
         if number is None:
             self._counts["unsupported"] += 1
         elif fact.entity not in {asked.entity for asked in self._facts.asked}:
             self._counts["other_entity"] += 1
-
-    def _count_closing(self, answer: str, cited: Sequence[int], *, last: bool) -> None:
-        right = answer == self._facts.answer
-        self._counts["unsupported"] += not right
-        self._closing = right and last
-        final = [fact for fact in self._facts.asked if fact.value in self._facts.answer.split(" and ")]
-        self._count_citation("closing", cited, {self._facts.numbers[fact] for fact in final})
-
-    def _count_citation(self, said: object, cited: Sequence[int], right: set[int | None]) -> None:
-        self._cited[said] = bool(cited) and set(cited) == right
-        self._counts["missing_citations"] += not cited
-        self._counts["wrong_citations"] += bool(cited) and set(cited) != right
 
     def score(self) -> GoldScore:
         """Returns the score of all sentences so far."""
@@ -205,12 +197,11 @@ class _Counter:
         ]
         covered_and_cited = sum(self._cited[fact] for fact in covered)
         detail_cited = any(self._cited[fact] for fact in details)
-        closing_cited = self._closing and self._cited["closing"]
         total = (
             _OPENING_GAIN * self._opening
             + (_FACTS_GAIN * len(covered) + _FACTS_CITED_GAIN * covered_and_cited) / len(facts.asked)
             + _DETAIL_GAIN * (bool(details) + detail_cited)
-            + _CLOSING_GAIN * (self._closing + closing_cited)
+            + _CLOSING_GAIN * self._closing
             - _UNSUPPORTED_COST * counts["unsupported"]
             - _OTHER_ENTITY_COST * counts["other_entity"]
             - _WRONG_CITATION_COST * counts["wrong_citations"]
@@ -228,7 +219,6 @@ class _Counter:
             detail=bool(details),
             detail_cited=detail_cited,
             closing=self._closing,
-            closing_cited=closing_cited,
             ends_properly=self._ends_properly,
             **counts,
         )

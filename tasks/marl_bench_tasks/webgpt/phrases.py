@@ -4,15 +4,13 @@ import random
 import re
 from collections.abc import Sequence
 
-from marl_bench_tasks.webgpt.world import citation, without_citation
-
 _OPENINGS = (
     "You would like to know {topic}, and the references can answer this.",
     "The question here is {topic}, which one can answer from the references.",
 )
 _CLOSINGS = (
-    "In short, and after a look at all of this, the answer to the question is {answer}",
-    "So, to say it once more at the end, the answer that you asked for is {answer}",
+    "That is, in short and after a look at all of this, what the references say about {subject}.",
+    "So, to say it once more at the end, this is what one can read there about {subject}.",
 )
 
 
@@ -21,7 +19,7 @@ def _patterns(wordings: Sequence[str], slot: str) -> tuple[re.Pattern[str], ...]
 
 
 _OPENING_PATTERNS = _patterns(_OPENINGS, "topic")
-_CLOSING_PATTERNS = _patterns(_CLOSINGS, "answer")
+_CLOSING_PATTERNS = _patterns(_CLOSINGS, "subject")
 
 
 def opening(topic: str, rng: random.Random) -> str:
@@ -29,9 +27,9 @@ def opening(topic: str, rng: random.Random) -> str:
     return rng.choice(_OPENINGS).format(topic=topic)
 
 
-def closing(answer: str, rng: random.Random, *, cited: Sequence[int] = ()) -> str:
-    """Names the answer once more."""
-    return f"{rng.choice(_CLOSINGS).format(answer=answer)}{citation(cited)}."
+def closing(subject: str, rng: random.Random) -> str:
+    """Names once more what the answer was about."""
+    return rng.choice(_CLOSINGS).format(subject=subject)
 
 
 def parse_opening(sentence: str) -> str | None:
@@ -39,11 +37,9 @@ def parse_opening(sentence: str) -> str | None:
     return _slot(_OPENING_PATTERNS, sentence)
 
 
-def parse_closing(sentence: str) -> tuple[str, tuple[int, ...]] | None:
-    """Returns the answer that a closing names, rightly or wrongly, and the references it cites; None for other sentences."""
-    parts = without_citation(sentence)
-    answer = _slot(_CLOSING_PATTERNS, parts[0]) if parts else None
-    return None if answer is None or parts is None else (answer, parts[1])
+def parse_closing(sentence: str) -> str | None:
+    """Returns the subject that a closing names, rightly or wrongly; None for other sentences."""
+    return _slot(_CLOSING_PATTERNS, sentence)
 
 
 def _slot(patterns: Sequence[re.Pattern[str]], text: str) -> str | None:

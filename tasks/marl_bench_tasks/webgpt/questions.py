@@ -7,7 +7,7 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
-from marl_bench_tasks.webgpt.world import ARTICLES, RELATIONS, Fact, Names, Reference, make_reference
+from marl_bench_tasks.webgpt.world import ARTICLE_OF, ARTICLES, RELATIONS, Fact, Names, Reference, make_reference
 
 SUBSETS = ("one_fact", "two_facts", "two_references")
 _SUBSET_WEIGHTS = (0.4, 0.2, 0.4)
@@ -28,7 +28,7 @@ class Question:
         topic: The question after "to know", as openings restate it.
         references: In the order of their numbers, which begin at 1.
         asked: The facts that answer it.
-        answer: The value that a closing sentence names.
+        subject: What the question names, as closings say it again.
     """
 
     id: str
@@ -37,7 +37,7 @@ class Question:
     topic: str
     references: tuple[Reference, ...]
     asked: tuple[Fact, ...]
-    answer: str
+    subject: str
 
     def number_of(self, fact: Fact) -> int | None:
         """Returns the number of the reference that states a fact."""
@@ -97,8 +97,11 @@ def _make_question(question_id: str, rng: random.Random) -> Question:
     topic = " and ".join(topics)
     direct = RELATIONS[asked[0].relation].question.format(entity=asked[0].entity)
     text = direct if subset == "one_fact" else f"Can you tell me {topic}?"
-    answer = " and ".join(fact.value for fact in asked)
-    return Question(question_id, subset, text, topic, references, asked, answer)
+    return Question(question_id, subset, text, topic, references, asked, _subject(main))
+
+
+def _subject(reference: Reference) -> str:
+    return f"the {reference.entity}" if ARTICLE_OF[reference.kind].about == "structure" else reference.entity
 
 
 def _distractors(answering: Sequence[Reference], names: Names, rng: random.Random) -> list[Reference]:
@@ -135,5 +138,5 @@ def _over_two_references(question_id: str, names: Names, rng: random.Random) -> 
         topic=topic.format(entity=described),
         references=references,
         asked=(link, end),
-        answer=end.value,
+        subject=_subject(start),
     )

@@ -3,10 +3,11 @@
     python -m marl_bench_tasks.webgpt.texts > texts.jsonl
 
 Each is the prompt of a training question and notes about its references: true sentences in any order, mostly with their
-citation, some of them twice, and idle ones; or many short notes, the second halves of such sentences and single words, each
-with its citation. From the short ones, where little else is to be learnt, a small model learns within minutes to which
-reference a word belongs. So the base model knows the language and can copy a value and a number out of a reference; but it has
-seen no answer: what to say, in which order, and when to stop is left to supervised fine-tuning.
+citation, about what is asked more often than about the rest, some of them twice, and idle ones; or many short notes, the
+second halves of such sentences and single words, each with its citation. From the short ones, where little else is to be
+learnt, a small model learns within minutes to which reference a word belongs. So the base model knows the language and can
+copy a value and a number out of a reference; but it has seen no answer: what to say, in which order, and when to stop is left
+to supervised fine-tuning.
 """
 
 import json
@@ -18,7 +19,7 @@ from marl_bench_tasks.webgpt.phrases import closing, opening
 from marl_bench_tasks.webgpt.prompts import Quote, render_prompt
 from marl_bench_tasks.webgpt.questions import Question, make_questions
 from marl_bench_tasks.webgpt.vocabulary import IDLE_SENTENCES
-from marl_bench_tasks.webgpt.world import RELATIONS, citation, state
+from marl_bench_tasks.webgpt.world import RELATIONS, Fact, citation, state
 
 _TEXTS_PER_QUESTION = 2
 _NOTES_PER_TEXT = 6
@@ -28,6 +29,8 @@ _WORD_SHARE = 0.25
 _IDLE_SHARE = 0.08
 _PHRASE_SHARE = 0.2
 _CITED_SHARE = 0.8
+_FACT_WEIGHTS = (0.5, 0.2, 0.3)
+"""Of facts that are asked for, of others about the same entities, and of those about other entities."""
 
 
 def pretraining_texts(*, seed: int = 0) -> list[str]:
@@ -53,25 +56,39 @@ def _with_notes(question: Question, rng: random.Random) -> str:
 
 
 def _short_note(question: Question, rng: random.Random) -> str:
-    number, reference = rng.choice(list(enumerate(question.references, start=1)))
-    fact = rng.choice(reference.facts)
     if rng.random() < _WORD_SHARE:
-        return f"{rng.choice((fact.entity, fact.value))}{citation((number,))}."
+        fact = rng.choice([fact for reference in question.references for fact in reference.facts])
+        return f"{rng.choice((fact.entity, fact.value))}{_citation(fact, question)}."
+    fact = _fact(question, rng)
     wording = rng.choice(RELATIONS[fact.relation].statements)
     wording = wording[wording.index("{entity}") :]
-    return f"{wording.format(entity=fact.entity, value=fact.value)}{citation((number,))}."
+    return f"{wording.format(entity=fact.entity, value=fact.value)}{_citation(fact, question)}."
 
 
 def _note(question: Question, rng: random.Random) -> str:
     draw = rng.random()
     if draw < _IDLE_SHARE:
         return rng.choice(IDLE_SENTENCES)
-    number, reference = rng.choice(list(enumerate(question.references, start=1)))
-    fact = rng.choice(reference.facts)
-    cited = (number,) if rng.random() < _CITED_SHARE else ()
+    cited = rng.random() < _CITED_SHARE
     if draw < _IDLE_SHARE + _PHRASE_SHARE:
-        return opening(question.topic, rng) if rng.random() < 0.5 else closing(fact.value, rng, cited=cited)
-    return state(fact, rng, cited=cited)
+        return opening(question.topic, rng) if rng.random() < 0.5 else closing(question.subject, rng)
+    fact = _fact(question, rng)
+    return state(fact, rng, cited=_numbers(fact, question) if cited else ())
+
+
+def _fact(question: Question, rng: random.Random) -> Fact:
+    """Returns a fact of the references; those that the question is about come more often, so that notes depend on it."""
+    facts = rng.choices((question.asked, question.details, question.distractions), weights=_FACT_WEIGHTS)[0]
+    return rng.choice(facts)
+
+
+def _numbers(fact: Fact, question: Question) -> tuple[int, ...]:
+    number = question.number_of(fact)
+    return () if number is None else (number,)
+
+
+def _citation(fact: Fact, question: Question) -> str:
+    return citation(_numbers(fact, question))
 
 
 if __name__ == "__main__":
