@@ -15,7 +15,7 @@ from marl_bench_tasks.webgpt.phrases import closing, opening, parse_closing, par
 from marl_bench_tasks.webgpt.prompts import Quote, render_prompt
 from marl_bench_tasks.webgpt.questions import SUBSETS, make_questions
 from marl_bench_tasks.webgpt.support import supports
-from marl_bench_tasks.webgpt.texts import pretraining_texts
+from marl_bench_tasks.webgpt.texts import QUESTIONS, pretraining_texts
 from marl_bench_tasks.webgpt.world import (
     ARTICLES,
     RELATIONS,
@@ -243,7 +243,7 @@ def test_rows_have_the_schema_of_the_hub(rows):
 
 
 def test_preferences_show_every_fault(rows):
-    assert {source for row in rows for source in row["sources"]} == {"reference", "mediocre", *CORRUPTIONS}
+    assert {source for row in rows for source in row["sources"]} == {"reference", "mediocre", "whole", *CORRUPTIONS}
 
 
 def test_rows_follow_from_the_seed():
@@ -261,7 +261,8 @@ def test_prompts_are_distinct_and_pretraining_texts_hold_none_of_the_test_rows(r
     prompts = [prompt(row) for row in rows]
     assert len(set(prompts)) == len(rows)
     texts = {text[: text.index(" Assistant:") + len(" Assistant:")] for text in pretraining_texts()}
-    assert texts == set(prompts[:TRAIN_ROWS])
+    assert texts == set(prompts[:QUESTIONS])
+    assert QUESTIONS <= TRAIN_ROWS
 
 
 def test_the_data_need_no_torch():

@@ -12,5 +12,12 @@ TASK = TaskSpec(
     build=WebgptTask,
     config_type=Options,
     base_model=Path(__file__).parent / "tiny_base",
-    settings={"tiny": {"sampling": {"max_response_tokens": 108}}},
+    settings={
+        "tiny": {
+            "sampling": {"max_response_tokens": 108},
+            "reward_model": {"max_steps": 160, "learning_rate": 5.0e-4},
+            "ppo": {"updates": 18},
+            "evaluation": {"max_prompts": 256},
+        }
+    },
 )

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from marl_bench_tasks.webgpt.phrases import closing, opening
 from marl_bench_tasks.webgpt.questions import Question
 from marl_bench_tasks.webgpt.vocabulary import IDLE_SENTENCES
-from marl_bench_tasks.webgpt.world import RELATIONS, Fact, Names, Relation, citation, state
+from marl_bench_tasks.webgpt.world import RELATIONS, Fact, Names, Relation, citation, parse_statement, state
 
-_LOWEST_CARE = 0.25
-_HIGHEST_CARE = 0.75
+_LOWEST_CARE = 0.2
+_HIGHEST_CARE = 0.7
 _FAULTS = {
-    "no_citation": 40,
-    "wrong_citation": 12,
-    "other_entity": 22,
-    "idle": 20,
+    "no_citation": 50,
+    "wrong_citation": 8,
+    "other_entity": 16,
+    "idle": 28,
     "missing": 12,
     "wrong_value": 4,
 }
@@ -36,7 +36,12 @@ def mediocre_answer(question: Question, rng: random.Random) -> str:
 
 
 def corrupted_answer(question: Question, rng: random.Random, *, kind: str) -> str:
-    """Spoils a good or mediocre answer.
+    """Returns a spoiled answer; see `answer_and_corruption`."""
+    return answer_and_corruption(question, rng, kind=kind)[1]
+
+
+def answer_and_corruption(question: Question, rng: random.Random, *, kind: str) -> tuple[str, str]:
+    """Returns a good or mediocre answer as it is and spoiled.
 
     Args:
         question: the question it answers.
@@ -44,7 +49,7 @@ def corrupted_answer(question: Question, rng: random.Random, *, kind: str) -> st
         kind: a key of `CORRUPTIONS`.
     """
     sentences = _reference_sentences(question, rng) if rng.random() < 0.6 else _mediocre_sentences(question, rng)
-    return CORRUPTIONS[kind](sentences, question, rng)
+    return " ".join(sentences), CORRUPTIONS[kind](sentences, question, rng)
 
 
 def _reference_sentences(question: Question, rng: random.Random) -> list[str]:
@@ -60,13 +65,14 @@ def _mediocre_sentences(question: Question, rng: random.Random) -> list[str]:
     care = rng.uniform(_LOWEST_CARE, _HIGHEST_CARE)
     idle = rng.sample(IDLE_SENTENCES, len(IDLE_SENTENCES))
     sentences = []
-    if rng.random() < (1 + care) / 2:
+    frame = 0.35 + care / 2
+    if rng.random() < frame:
         sentences.append(opening(question.topic, rng))
     elif rng.random() < 0.5:
         sentences.append(idle.pop())
     for fact in (*question.asked, _detail(question, rng)):
         sentences.extend([_cited(fact, question, rng)] if rng.random() < care else _careless(fact, question, idle, rng))
-    if rng.random() < (1 + care) / 2:
+    if rng.random() < frame:
         sentences.append(closing(question.subject, rng))
     elif rng.random() < 0.5 or not sentences:
         sentences.append(idle.pop())
@@ -167,6 +173,16 @@ def _other_entities(sentences: list[str], question: Question, rng: random.Random
     for _ in range(rng.randint(1, 3)):
         place = rng.randrange(len(kept))
         kept[place : place + rng.choice((0, 1, 1))] = [_about_another(question, rng)]
+    return " ".join(kept)
+
+
+def _miss_the_point(sentences: list[str], question: Question, rng: random.Random) -> str:
+    """States something else that is true in place of facts that were asked for."""
+    kept = list(sentences)
+    statements = [(index, parse_statement(sentence)) for index, sentence in enumerate(kept)]
+    asked = [index for index, statement in statements if statement and statement.fact in question.asked]
+    for index in rng.sample(asked, rng.randint(1, len(asked)) if asked else 0):
+        kept[index] = _cited(rng.choice([*question.details, *question.distractions]), question, rng)
     return " ".join(kept)
 
 
@@ -291,6 +307,7 @@ CORRUPTIONS: Mapping[str, Callable[[list[str], Question, random.Random], str]] =
     "wrong_citations": _cite_wrongly,
     "cites_everything": _cite_everything,
     "other_entities": _other_entities,
+    "misses_the_point": _miss_the_point,
     "wrong_values": _wrong_values,
     "wrong_closing": _close_wrongly,
     "wrong_opening": _open_wrongly,

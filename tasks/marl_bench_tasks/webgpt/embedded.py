@@ -8,7 +8,7 @@ from marl_bench_tasks.webgpt.answers import mediocre_answer, reference_answer
 from marl_bench_tasks.webgpt.gold import gold_facts
 from marl_bench_tasks.webgpt.questions import make_questions
 
-TRAIN_ROWS = 4000
+TRAIN_ROWS = 6000
 TEST_ROWS = 256
 DATASET = "embedded"
 

@@ -1,6 +1,8 @@
 """Prints the texts that the task's tiny model is pretrained on, one JSON string a line.
 
     python -m marl_bench_tasks.webgpt.texts > texts.jsonl
+    python -m marl_bench.models.pretrain_tiny --texts texts.jsonl --out tasks/marl_bench_tasks/webgpt/tiny_base \\
+        --drill-steps 200 --mixed-steps 900 --text-tokens 216
 
 Each is the prompt of a training question and notes about its references: true sentences in any order, mostly with their
 citation, about what is asked more often than about the rest, some of them twice, and idle ones; or many short notes, the
@@ -14,13 +16,14 @@ import json
 import random
 import sys
 
-from marl_bench_tasks.webgpt.embedded import TRAIN_ROWS
 from marl_bench_tasks.webgpt.phrases import closing, opening
 from marl_bench_tasks.webgpt.prompts import Quote, render_prompt
 from marl_bench_tasks.webgpt.questions import Question, make_questions
 from marl_bench_tasks.webgpt.vocabulary import IDLE_SENTENCES
 from marl_bench_tasks.webgpt.world import RELATIONS, Fact, citation, state
 
+QUESTIONS = 4000
+"""The first ones of the embedded rows, all of them for training."""
 _TEXTS_PER_QUESTION = 2
 _NOTES_PER_TEXT = 6
 _SHORT_NOTES_PER_TEXT = 13
@@ -34,9 +37,9 @@ _FACT_WEIGHTS = (0.5, 0.2, 0.3)
 
 
 def pretraining_texts(*, seed: int = 0) -> list[str]:
-    """Returns some texts per training question."""
+    """Returns some texts for each of the first training questions."""
     rng = random.Random(f"webgpt texts {seed}")
-    questions = make_questions(count=TRAIN_ROWS, seed=seed)
+    questions = make_questions(count=QUESTIONS, seed=seed)
     return [_with_notes(question, rng) for _ in range(_TEXTS_PER_QUESTION) for question in questions]
 
 
