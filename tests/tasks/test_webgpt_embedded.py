@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from marl_bench_tasks.webgpt import TASK
 from marl_bench_tasks.webgpt.annotator import preference_probability
 from marl_bench_tasks.webgpt.answers import CORRUPTIONS, corrupted_answer, mediocre_answer, reference_answer
 from marl_bench_tasks.webgpt.embedded import TEST_ROWS, TRAIN_ROWS, embedded_rows
@@ -26,6 +27,7 @@ from marl_bench_tasks.webgpt.world import (
     parse_statement,
     state,
 )
+from tokenizers import Tokenizer
 
 DESIGNER = Fact("designer", "Corwin Bridge", "Ada Moss")
 BIRTHPLACE = Fact("birthplace", "Ada Moss", "Halden")
@@ -252,17 +254,31 @@ def test_rows_follow_from_the_seed():
     assert embedded_rows(seed=2, train_rows=20, test_rows=5)[0] != few[0]
 
 
-def test_prompts_are_distinct_and_pretraining_texts_hold_none_of_the_test_rows(rows):
-    def prompt(row):
-        given = row["quotes_0"]
-        quotes = [Quote(title, extract) for title, extract in zip(given["title"], given["extract"], strict=True)]
-        return render_prompt(row["question"]["full_text"], quotes).text
+def prompt_of(row):
+    given = row["quotes_0"]
+    quotes = [Quote(title, extract) for title, extract in zip(given["title"], given["extract"], strict=True)]
+    return render_prompt(row["question"]["full_text"], quotes).text
 
-    prompts = [prompt(row) for row in rows]
+
+def test_prompts_are_distinct_and_pretraining_texts_hold_none_of_the_test_rows(rows):
+    prompts = [prompt_of(row) for row in rows]
     assert len(set(prompts)) == len(rows)
     texts = {text[: text.index(" Assistant:") + len(" Assistant:")] for text in pretraining_texts()}
     assert texts == set(prompts[:QUESTIONS])
     assert QUESTIONS <= TRAIN_ROWS
+
+
+def test_prompts_and_answers_fit_the_limits_of_the_small_model(rows):
+    tokenizer = Tokenizer.from_file(str(TASK.base_model / "tokenizer.json"))
+    tokenizer.no_padding()  # the file keeps the setting of pretraining
+    tokenizer.no_truncation()
+    limit = TASK.settings["tiny"]["sampling"]["max_response_tokens"]
+    prompts = tokenizer.encode_batch([prompt_of(row) for row in rows[::10]])
+    assert max(len(prompt.ids) for prompt in prompts) <= 160
+    answers = tokenizer.encode_batch([" " + row["reference_answer"] for row in rows[::10]])
+    lengths = [len(answer.ids) + 1 for answer in answers]
+    assert max(lengths) <= limit
+    assert 60 <= min(lengths) < max(lengths) <= 120
 
 
 def test_the_data_need_no_torch():
