@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import pytest
 from marl_bench_tasks.hh import TASK
@@ -204,6 +205,34 @@ def test_missing_empty_and_unreadable_folders_are_clear_errors(tmp_path):
     (half.path / "test.jsonl").unlink()
     with pytest.raises(DataError, match="3 train and 0 test rows"):
         load(half)
+
+
+def test_the_hub_is_asked_for_each_subset_at_a_pinned_revision(monkeypatch):
+    asked = []
+
+    def fake_rows(arguments, *, source):
+        asked.append(dict(arguments))
+        number = len(asked)
+        yield "train", f"{source}, train, line 1", row(number)
+        yield "test", f"{source}, test, line 1", row(100 + number)
+
+    monkeypatch.setattr("marl_bench_tasks.hh.sources.dataset_rows", fake_rows)
+    data = load(DataSource("hub"), subsets=["helpful-base", "harmless-base"])
+    assert [(each["path"], each["data_dir"]) for each in asked] == [
+        ("Anthropic/hh-rlhf", "helpful-base"),
+        ("Anthropic/hh-rlhf", "harmless-base"),
+    ]
+    assert all(re.fullmatch("[0-9a-f]{40}", each["revision"]) for each in asked)
+    assert data.notes[0].startswith("helpful-base: 1 train and 1 test rows were read, the published data has 43,835")
+    asked.clear()
+    load(DataSource("hub", revision="abc"), dataset="dahoas")
+    assert asked == [{"path": "Dahoas/full-hh-rlhf", "revision": "abc"}]
+
+
+def test_places_in_notes_hold_no_absolute_path(tmp_path):
+    data = load(write(tmp_path / "mine", [row(number) for number in range(9)], [row(99, rejected="good")]))
+    [note] = data.notes
+    assert note.endswith("one is data folder 'mine', test (test.jsonl), line 1.")
 
 
 def test_published_counts_are_a_note_where_they_hold_and_a_warning_on_the_hub():

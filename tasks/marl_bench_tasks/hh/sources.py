@@ -86,9 +86,10 @@ def folder_rows(folder: Path, subsets: Sequence[str]) -> Iterator[PlacedRow]:
     """
     holds = f"the sub-folders {', '.join(SUBSETS)}, each with train and test files, or such files of its own"
     check_data_folder(folder, holds=holds)
+    name = folder.resolve().name  # places go into reports, which hold no absolute paths
     there = [subset for subset in SUBSETS if (folder / subset).is_dir()]
     if not there:
-        yield from dataset_rows({"path": str(folder)}, source=f"data folder '{folder}'")
+        yield from dataset_rows({"path": str(folder)}, source=f"data folder '{name}'")
         return
     missing = [subset for subset in subsets if subset not in there]
     if missing:
@@ -97,7 +98,7 @@ def folder_rows(folder: Path, subsets: Sequence[str]) -> Iterator[PlacedRow]:
             f"Set task_options.subsets to what should be read."
         )
     for subset in subsets:
-        source = f"data folder '{folder / subset}'"
+        source = f"data folder '{name}/{subset}'"
         check_data_folder(folder / subset, holds="train and test files")
         yield from _named(dataset_rows({"path": str(folder / subset)}, source=source), subset)
 
