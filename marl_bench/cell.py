@@ -152,7 +152,7 @@ class Worker:
             seed=seed,
         )
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
-        metrics, unscored = aggregate(result)
+        metrics, unscored = aggregate(result, score=self.primary_metric)
         return dataclasses.replace(
             record,
             status="complete",

@@ -25,7 +25,7 @@ def check_data_folder(folder: Path, *, holds: str) -> None:
 
 
 def dataset_rows(arguments: Mapping[str, Any], *, source: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yields split, place (source, split, line) and row of every row.
+    """Yields split, place (source, split, line) and row of every row; a place names a folder without those above it, since records keep it.
 
     Args:
         arguments: Those of `datasets.load_dataset_builder`.
@@ -47,6 +47,8 @@ def dataset_rows(arguments: Mapping[str, Any], *, source: str) -> Iterator[tuple
     except Exception as error:
         raise DataError(f"{source}: cannot be read ({type(error).__name__}: {_last_cause(error)}).") from error
     files = builder.config.data_files or {}
+    folder = str(arguments["path"])
+    source = source.replace(folder, Path(folder).name) if Path(folder).is_dir() else source
     for split, part in parts.items():
         names = [Path(str(name)).name for name in files.get(split, [])]
         place = f"{source}, {split} ({names[0]})" if len(names) == 1 else f"{source}, {split}"

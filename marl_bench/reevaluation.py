@@ -149,7 +149,7 @@ def _evaluate_cell(planned: Evaluation, cell: Cell, folder: Path) -> None:
         primary_metric=cell.record.task["primary_metric"],
         seed=cell.record.seed,
     )
-    metrics, unscored = aggregate(result)
+    metrics, unscored = aggregate(result, score=cell.record.task["primary_metric"])
     limit = planned.config.sampling.max_response_tokens
     write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
     record: RunRecord = dataclasses.replace(

@@ -79,13 +79,17 @@ def evaluate_policy(
     return EvalResult(_samples(prompts, responses, columns), directions, measured.problems)
 
 
-def aggregate(result: EvalResult) -> tuple[dict[str, float], dict[str, int]]:
-    """Returns the mean of each metric over its scored samples, and how many are unscored."""
+def aggregate(result: EvalResult, *, score: str) -> tuple[dict[str, float], dict[str, int]]:
+    """Returns the mean of each metric over its scored samples, and how many are unscored.
+
+    A metric without any value is not measured on these data (such as citations without references), which is no failure; but the score is.
+    """
     means: dict[str, float] = {}
     unscored: dict[str, int] = {}
     for name in result.higher_is_better:
         values = [value for sample in result.samples if (value := sample.metrics[name]) is not None]
-        unscored[name] = len(result.samples) - len(values)
+        if values or name == score:
+            unscored[name] = len(result.samples) - len(values)
         if values:
             means[name] = math.fsum(values) / len(values)
     return means, unscored
