@@ -14,6 +14,7 @@ from marl_bench.planning import ArmPlan, Plan, make_plan
 from marl_bench.plugins import Registry
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.report import write_report
+from marl_bench.reward_sources import RewardSource, parse_reward_sources
 from marl_bench.run_dir import SAMPLES, STAGE, check_free, claim, locked, make_writable, read_record
 
 Listener = Callable[[Event], None]
@@ -146,6 +147,9 @@ def check_plan(plan: Plan) -> None:
             raise ModelError(f"{option} '{path}': no from_pretrained folder there (config.json is missing).")
         if option == "--reward-model":
             _check_reward_model(folder)
+    for part in parse_reward_sources(config.reward.sources):
+        if part.kind == "classifier":
+            _check_classifier(part)
     source = config.data.source
     if source not in ("embedded", "hub"):
         folder = Path(source).expanduser()
@@ -153,6 +157,14 @@ def check_plan(plan: Plan) -> None:
             raise DataError(f"--data '{source}': is neither embedded nor hub nor a folder that exists.")
         if not any(entry.is_file() for entry in folder.rglob("*")):
             raise DataError(f"--data '{source}': the folder is empty.")
+
+
+def _check_classifier(source: RewardSource) -> None:
+    """Checks that what looks like a local folder is one, as for the other models."""
+    folder, target = Path(source.target).expanduser(), source.target
+    looks_local = folder.exists() or target.startswith((".", "/", "~")) or target.count("/") != 1
+    if looks_local and not (folder / "config.json").is_file():
+        raise ModelError(f"--reward {source.text}: no from_pretrained folder there (config.json is missing).")
 
 
 def default_jobs() -> int:

@@ -7,7 +7,8 @@ from marl_bench.errors import ConfigError
 from marl_bench.interfaces import Metric
 from marl_bench.metrics.adapter import EvaluateMetric
 from marl_bench.metrics.per_sample import PerSample
-from marl_bench.plugins import Registry, load_callable
+from marl_bench.plugins import Registry, callable_digest, load_callable
+from marl_bench.run_dir import digest_of_folder
 
 _SHAPE = "a metric's name (marl-bench list metrics), python:FILE.py:NAME (or python:MODULE:NAME), or evaluate:NAME_OR_FOLDER:RESULT"
 
@@ -21,6 +22,25 @@ def make_metrics(texts: Sequence[str], registry: Registry) -> list[Metric]:
         PluginError: A plugin or file cannot be imported.
     """
     return [_make(text, registry) for text in texts]
+
+
+def metric_digests(texts: Sequence[str], registry: Registry) -> list[list[str]]:
+    """Returns each text with what tells one definition from another: the digest of its file or folder, or the plugin's version.
+
+    Raises:
+        ConfigError: A file is not there.
+    """
+    found = []
+    for text in texts:
+        kind, separator, target = text.partition(":")
+        folder = Path(target.rpartition(":")[0]).expanduser()
+        if not separator:
+            found.append([text, registry.metric(text).version])
+        elif kind == "python":
+            found.append([text, callable_digest(target, where=f"--metric {text}")])
+        else:
+            found.append([text, digest_of_folder(folder) if folder.is_dir() else ""])
+    return found
 
 
 def _make(text: str, registry: Registry) -> Metric:

@@ -12,8 +12,8 @@ from marl_bench.arms import canonical_rule, folder_name, parse_arm, parse_rule
 from marl_bench.config import PpoConfig, ResolvedConfig, RunConfig
 from marl_bench.errors import ConfigError, UnknownNameError
 from marl_bench.interfaces import BaselineSpec, PolicyContext, TaskSpec, TerminationRule
-from marl_bench.metric_sources import make_metrics
-from marl_bench.plugins import Registry
+from marl_bench.metric_sources import make_metrics, metric_digests
+from marl_bench.plugins import Registry, load_callable
 from marl_bench.reward_sources import parse_reward_sources, stage_names
 from marl_bench.run_dir import RunDir, digest_of_json
 
@@ -137,7 +137,9 @@ def make_plan(resolved: ResolvedConfig, registry: Registry, *, out: Path | None,
     config = resolved.config.model_copy(update={"arms": expand_grids(resolved.config.arms)})
     task = registry.task(config.task)
     task_options(task, config)
-    parse_reward_sources(config.reward.sources)
+    for source in parse_reward_sources(config.reward.sources):
+        if source.kind == "python":
+            load_callable(source.target, where=f"--reward {source.text}")
     make_metrics(config.evaluation.metrics, registry)
     arms = [plan_arm(text, config, registry) for text in config.arms]
     twice = {arm.label for arm in arms if sum(other.name == arm.name for other in arms) > 1}
@@ -145,7 +147,7 @@ def make_plan(resolved: ResolvedConfig, registry: Registry, *, out: Path | None,
         raise ConfigError(f"--arm {', '.join(sorted(twice))}: given twice; every arm needs settings of its own.")
     for arm in arms:
         _check_buildable(arm, config, registry)
-    config_hash = digest_of_json({"task_version": task.version, **config.hashed_part()})
+    config_hash = configuration_hash(config, task, registry)
     root = out if out is not None else DEFAULT_ROOT / f"{config.task}-{resolved.preset}-{config_hash[:8]}"
     return Plan(
         config=config,
@@ -171,6 +173,13 @@ def _check_buildable(arm: ArmPlan, config: RunConfig, registry: Registry) -> Non
             spec.build(PolicyContext(arm.ppo(config), rule, length))
         except ConfigError as error:
             raise ConfigError(f"arm '{arm.label}': {error}") from error
+
+
+def configuration_hash(config: RunConfig, task: TaskSpec, registry: Registry) -> str:
+    """Returns the hash of what an experiment computes: task version, settings, and the content of the metrics that the user adds."""
+    added = config.evaluation.metrics
+    content = {"metrics": metric_digests(added, registry)} if added else {}
+    return digest_of_json({"task_version": task.version, **content, **config.hashed_part()})
 
 
 def base_model(task: TaskSpec, config: RunConfig) -> str:

@@ -1,6 +1,7 @@
 """Discovery of plugins: entry points, then `--plugin` paths. Listing reads metadata and imports nothing; no torch."""
 
 import dataclasses
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -79,7 +80,7 @@ class Registry:
         Raises:
             PluginError: Two plugins share an id, or a path cannot be imported.
         """
-        self.plugin_paths = tuple(plugin_paths)
+        self.plugin_paths = tuple(dict.fromkeys(plugin_paths))
         self._plugins: dict[tuple[str, str], Plugin] = {}
         for group in SPEC_TYPES:
             for entry_point in importlib.metadata.entry_points(group=group):
@@ -151,7 +152,7 @@ def load_callable(target: str, *, where: str) -> Callable[..., Any]:
         path = Path(place).expanduser()
         if not path.is_file():
             raise ConfigError(f"{where}: there is no file {place}.")
-        module = import_file(path)
+        module = import_file(path, where=where)
     else:
         try:
             module = importlib.import_module(place)
@@ -164,6 +165,30 @@ def load_callable(target: str, *, where: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]  # callable() does not narrow Any
 
 
+def callable_digest(target: str, *, where: str) -> str:
+    """Returns the SHA-256 of the file that holds a callable, as 64 hexadecimal digits.
+
+    Args:
+        target: As `load_callable` takes it.
+        where: What an error begins with.
+
+    Raises:
+        ConfigError: There is no such file.
+    """
+    place = target.rpartition(":")[0]
+    if place.endswith(".py"):
+        path = Path(place).expanduser()
+    else:
+        try:
+            found = importlib.util.find_spec(place)
+        except ImportError:
+            found = None
+        path = Path(found.origin) if found is not None and found.origin is not None else Path(place)
+    if not path.is_file():
+        raise ConfigError(f"{where}: there is no file {place}, looked for from the folder of this command.")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _specs_of_path(path: Path) -> Iterable[tuple[str, Any]]:
     if path.is_file() and path.suffix == ".py":
         files = [path]
@@ -173,7 +198,9 @@ def _specs_of_path(path: Path) -> Iterable[tuple[str, Any]]:
         files = []
     if not files:
         raise PluginError(f"--plugin {path}: should be a .py file or a folder with .py files; there is none.")
-    found = [(group, spec) for file in files for group, spec in _specs_of_module(import_file(file))]
+    found = [
+        (group, spec) for file in files for group, spec in _specs_of_module(import_file(file, where=f"--plugin {path}"))
+    ]
     if not found:
         names = ", ".join(sorted(spec_type.__name__ for spec_type in SPEC_TYPES.values()))
         raise PluginError(f"--plugin {path}: defines no plugin; a module-level {names} was expected.")
@@ -187,8 +214,12 @@ def _specs_of_module(module: ModuleType) -> Iterable[tuple[str, Any]]:
                 yield group, value
 
 
-def import_file(path: Path) -> ModuleType:
+def import_file(path: Path, *, where: str) -> ModuleType:
     """Imports a Python file as a module of its own.
+
+    Args:
+        path: The file.
+        where: What an error begins with.
 
     Raises:
         PluginError: It cannot be imported.
@@ -196,12 +227,12 @@ def import_file(path: Path) -> ModuleType:
     name = f"marl_bench_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise PluginError(f"--plugin {path}: cannot be imported as Python.")
+        raise PluginError(f"{where}: cannot be imported as Python.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look the module up by name
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise PluginError(f"--plugin {path}: import failed ({type(error).__name__}: {error}).") from error
+        raise PluginError(f"{where}: import failed ({type(error).__name__}: {error}).") from error
     return module

@@ -1,6 +1,7 @@
 """Evaluates the policies of a finished experiment again: on other prompts, with other metrics or another temperature. Nothing is trained."""
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,8 @@ from marl_bench.evaluation.measure import check_metric_names
 from marl_bench.finished_run import FinishedRun, open_run
 from marl_bench.interfaces import Metric, Task
 from marl_bench.metric_sources import make_metrics
-from marl_bench.models.loading import load_tokenizer
-from marl_bench.planning import task_options
+from marl_bench.models.loading import check_window, load_tokenizer
+from marl_bench.planning import configuration_hash, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment
 from marl_bench.records import Cell, RunRecord
@@ -70,8 +71,8 @@ class Evaluation:
     @property
     def config_hash(self) -> str:
         """Hash of what is evaluated, and of the run whose policies they are."""
-        run = self.run.cells[0].record
-        return digest_of_json({"run": run.config_hash, "config": self.config.hashed_part()})
+        own = configuration_hash(self.config, self.run.spec, self.run.registry)
+        return digest_of_json({"run": self.run.cells[0].record.config_hash, "evaluation": own})
 
 
 def plan_evaluation(
@@ -88,6 +89,7 @@ def plan_evaluation(
     Raises:
         RecordError: The experiment has no complete cell.
         ConfigError: A key belongs to the training, or a value is wrong.
+        ModelError: Prompt and response do not fit the model's window.
         DataError: The data cannot be loaded.
     """
     run = open_run(root, registry)
@@ -97,11 +99,19 @@ def plan_evaluation(
                 f"--set {key}: belongs to the training; an evaluation may change {', '.join(part.rstrip('.') for part in CHANGEABLE)}."
             )
     config = with_overrides(run.config, overrides)
+    sampling = config.sampling
+    check_window(
+        str(run.stages.sft.folder),
+        max_prompt_tokens=sampling.max_prompt_tokens,
+        max_response_tokens=sampling.max_response_tokens,
+    )
     task = run.spec.build(task_options(run.spec, config))
     metrics = [*task.metrics, *make_metrics(config.evaluation.metrics, registry)]
     check_metric_names(metrics, taken=[run.cells[0].record.task["primary_metric"], "oracle"])
     prepared = prepare_data(task, config, load_tokenizer(str(run.stages.sft.folder)))
-    name = name or digest_of_json(config.hashed_part())[:8]
+    if name is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
+        raise ConfigError(f"--name '{name}': should be the name of a folder: letters, digits, and . _ - only.")
+    name = name or configuration_hash(config, run.spec, registry)[:8]
     return Evaluation(run, config, task, metrics, prepared, _seen(run, prepared), RunDir(root / "evaluations" / name))
 
 

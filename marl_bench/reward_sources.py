@@ -1,6 +1,7 @@
 """Where a score comes from, as text: the task's own reward, a classifier, a Python callable, or several with weights. No torch."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ class RewardSource:
     @property
     def name(self) -> str:
         """Its name in records and tables: the text without the folders of this machine."""
+        if self.kind == OWN:
+            return self.text
         head, separator, function = self.target.rpartition(":") if self.kind == "python" else (self.target, "", "")
         short = Path(head).name if Path(head).exists() or Path(head).is_absolute() else head
         return self.text.removesuffix(self.target) + short + separator + function
@@ -49,10 +52,16 @@ def parse_reward_sources(texts: Sequence[str]) -> list[RewardSource]:
         ConfigError: A text has another shape, or a source stands twice.
     """
     sources = [_parse(text) for text in texts]
-    names = [(source.kind, source.target) for source in sources]
-    twice = sorted({source.text for source in sources if names.count((source.kind, source.target)) > 1})
+    places = [(source.kind, source.target) for source in sources]
+    twice = sorted({source.text for source in sources if places.count((source.kind, source.target)) > 1})
     if twice:
         raise ConfigError(f"--reward {', '.join(twice)}: given twice; give each source once, with its weight.")
+    names = [source.name for source in sources]
+    alike = sorted({source.text for source in sources if names.count(source.name) > 1})
+    if alike:
+        raise ConfigError(
+            f"--reward {', '.join(alike)}: would have one name in tables, which leave the folders out; rename a file or function."
+        )
     return sources
 
 
@@ -84,6 +93,6 @@ def _parse(text: str) -> RewardSource:
         weight = float(found["weight"] or 1)
     except ValueError as error:
         raise ConfigError(f"--reward '{text}': its weight is no number; should be {_SHAPE}.") from error
-    if weight == 0:
-        raise ConfigError(f"--reward '{text}': a weight of 0 leaves the source without effect; leave it out.")
+    if weight == 0 or not math.isfinite(weight):
+        raise ConfigError(f"--reward '{text}': its weight is {weight}; should be a finite number other than 0.")
     return RewardSource(text.strip(), weight, found["kind"], found["target"] or "")  # type: ignore[arg-type]  # the pattern's own words

@@ -7,7 +7,7 @@ import torch
 
 from marl_bench.config import RunConfig
 from marl_bench.errors import DataError
-from marl_bench.evaluation.measure import BUILT_IN_DIRECTIONS, measure
+from marl_bench.evaluation.measure import BUILT_IN_DIRECTIONS, measure, oracle_scores
 from marl_bench.interfaces import Metric, Task
 from marl_bench.models.actors import Actors
 from marl_bench.models.responses import log_prob_temperature, respond, sampling_settings
@@ -65,7 +65,7 @@ def evaluate_policy(
     if len(parts) > 1:
         columns.update({f"reward {name}": scores for name, scores in parts.items()})
         directions.update(dict.fromkeys((f"reward {name}" for name in parts), None))
-    oracle = task.oracle(prompts, responses)
+    oracle = oracle_scores(task, prompts, responses)
     if oracle is not None:
         columns["oracle"] = list(oracle)
         directions["oracle"] = True

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from marl_bench.errors import ConfigError, DataError
-from marl_bench.interfaces import Metric
+from marl_bench.interfaces import Metric, Task
 from marl_bench.records import Prompt, Response
 
 BUILT_IN_DIRECTIONS: Mapping[str, bool | None] = {"response_tokens": None, "finished": True, "kl": None}
@@ -43,6 +43,27 @@ def check_metric_names(metrics: Sequence[Metric], *, taken: Sequence[str]) -> No
         raise ConfigError(
             f"metrics: {', '.join(twice)} stands twice; the task, or the evaluation itself, has it already. Leave one out."
         )
+
+
+def oracle_scores(
+    task: Task, prompts: Sequence[Prompt], responses: Sequence[Response]
+) -> Sequence[float | None] | None:
+    """Returns the task's oracle scores, or None where the data has none.
+
+    Raises:
+        DataError: They are not one finite number, or None, for each response.
+    """
+    found = task.oracle(prompts, responses)
+    if found is None:
+        return None
+    if len(found) != len(responses):
+        raise DataError(f"oracle: {len(found)} values for {len(responses)} responses; it must return one each.")
+    for prompt, value in zip(prompts, found, strict=True):
+        if value is not None and not math.isfinite(value):
+            raise DataError(
+                f"oracle: the value of the response to prompt '{prompt.id}' is {value}; should be finite, or None."
+            )
+    return found
 
 
 def measure(metrics: Sequence[Metric], prompts: Sequence[Prompt], responses: Sequence[Response]) -> Measured:

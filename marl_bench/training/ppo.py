@@ -16,6 +16,7 @@ from accelerate import Accelerator
 
 from marl_bench.config import PpoConfig, SamplingConfig
 from marl_bench.errors import ConfigError, TrainingError
+from marl_bench.evaluation.measure import oracle_scores
 from marl_bench.interfaces import PolicyBaseline, Task
 from marl_bench.macro.diagnostics import macro_figures, macro_length_histogram
 from marl_bench.models.actors import Actors
@@ -207,7 +208,8 @@ def _figures(
         "fallbacks": prepared.experience.segmentation.fallbacks,
         "macro_length_histogram": macro_length_histogram(prepared.experience.segmentation),
     }
-    oracle = [value for value in task.oracle(scored.prompts, scored.responses) or () if value is not None]
+    known = oracle_scores(task, scored.prompts, scored.responses)
+    oracle = [value for value in known or () if value is not None]
     if oracle:
         figures["oracle"] = float(np.mean(oracle))
     return figures

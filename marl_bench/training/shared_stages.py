@@ -1,7 +1,6 @@
 """The stages that all arms and seeds share: SFT, reward model, and the scale of the scores."""
 
 import dataclasses
-import hashlib
 import json
 import random
 import time
@@ -27,6 +26,7 @@ from marl_bench.models.prompts import encode_prompts, encode_response
 from marl_bench.models.responses import respond, sampling_settings
 from marl_bench.models.rewards import Reward, ToScore, make_reward
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
+from marl_bench.plugins import callable_digest
 from marl_bench.records import PreferencePair, Prompt
 from marl_bench.reward_sources import parse_reward_sources, stage_names
 from marl_bench.run_dir import (
@@ -156,14 +156,18 @@ def run_shared_stages(work: SharedWork) -> None:
 
 
 def reward_digest(config: RunConfig) -> str:
-    """Returns the digest of the sources of the score: their texts, and the content of local folders and files."""
+    """Returns the digest of the sources of the score: their texts, and the content of local folders and Python files.
+
+    Raises:
+        ConfigError: A Python file is not there.
+    """
     content = []
     for source in parse_reward_sources(config.reward.sources):
-        path = Path(source.target.rpartition(":")[0] if source.kind == "python" else source.target).expanduser()
-        if source.kind == "classifier" and path.is_dir():
-            content.append([source.text, digest_of_folder(path)])
-        elif source.kind == "python" and path.is_file():
-            content.append([source.text, hashlib.sha256(path.read_bytes()).hexdigest()])
+        folder = Path(source.target).expanduser()
+        if source.kind == "classifier" and folder.is_dir():
+            content.append([source.text, digest_of_folder(folder)])
+        elif source.kind == "python":
+            content.append([source.text, callable_digest(source.target, where=f"--reward {source.text}")])
         else:
             content.append([source.text, ""])
     return digest_of_json(content)
