@@ -81,8 +81,12 @@ class Worker:
     def run_shared(self, progress: Progress) -> None:
         """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
         added = self.metrics[len(self.task.metrics) :]
-        prompts = self.prepared().data.eval_prompts[:2]
-        measure(added, prompts, [Response(prompt.id, prompt.reference or "", 1, True) for prompt in prompts])
+        pairs = self.prepared().data.sft[:8]
+        measure(
+            added,
+            [pair.prompt for pair in pairs],
+            [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs],
+        )
         plan = self.plan
         run_shared_stages(
             SharedWork(plan.run_dir, plan.config, self.spec, self.task, self.prepared(), plan.base_model, progress)

@@ -1,6 +1,7 @@
 """The verbs of `marl-bench task`: parse, call one function, print. Nothing heavy is imported before a verb needs it."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,7 +50,9 @@ def new(
     folder = out or Path(name)
     for path in new_task(name, folder, Registry()):
         typer.echo(str(path))
-    typer.echo(f"Next: pip install -e {folder} && marl-bench task check {name} && marl-bench run --task {name}")
+    typer.echo(
+        f"Next: pip install -e {shlex.quote(str(folder))} && marl-bench task check {name} && marl-bench run --task {name}"
+    )
 
 
 @app.command(epilog="Example: marl-bench task inspect tldr --rule 'fixed(n=5)' --rule sentence --rows 2")

@@ -28,6 +28,7 @@ class Prompt:
         cuttable: Span of characters of `text` that may be shortened from its end when the prompt is too long for the model.
         messages: The dialogue as `role` and `content` of each turn, for models with a chat template; empty means one turn of the user
             with `text`.
+        plain_text: The text before a chat template was put around it; None where `text` is plain itself.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Prompt:
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     cuttable: tuple[int, int] | None = None
     messages: Sequence[Mapping[str, str]] = ()
+    plain_text: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from marl_bench.cli_evaluate import evaluate
-from marl_bench.errors import ConfigError, UnknownNameError
+from marl_bench.errors import ConfigError, ModelError, UnknownNameError
 from marl_bench.reevaluation import evaluate_again, plan_evaluation
 from marl_bench.run_dir import RunDir, read_cells
 
@@ -51,6 +51,25 @@ def test_settings_of_the_training_are_refused(finished_run, registry):
         plan_evaluation(finished_run, [("evaluation.temperatur", 1.0)], registry, name=None)
     with pytest.raises(UnknownNameError, match="unknown arm"):
         again(finished_run, registry, ("data.limit", 2), name="none", arms=["dpo"])
+
+
+def test_a_window_that_is_too_small_and_a_name_that_is_a_path_are_refused(finished_run, registry):
+    with pytest.raises(ModelError, match="its window holds 2048 tokens"):
+        plan_evaluation(finished_run, [("sampling.max_prompt_tokens", 5000)], registry, name=None)
+    with pytest.raises(ConfigError, match="should be the name of a folder"):
+        plan_evaluation(finished_run, [], registry, name="../elsewhere")
+
+
+def test_a_metric_whose_code_changed_is_another_evaluation(finished_run, registry, tmp_path):
+    own = tmp_path / "own.py"
+    overrides = ("evaluation.metrics", [f"python:{own}:loud"]), ("data.limit", 2)
+    found = []
+    for value in ("1.0", "7.0"):
+        own.write_text(f"def loud(prompt, response):\n    return {value}\n")
+        planned, _ = again(finished_run, registry, *overrides, name=None, arms=["token_ppo"])
+        [cell] = read_cells(planned.out)
+        found.append(cell.record.metrics["loud"])
+    assert found == [1.0, 7.0]
 
 
 def test_prompts_that_the_run_has_trained_on_are_counted(finished_run, registry, tmp_path):

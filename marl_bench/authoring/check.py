@@ -59,7 +59,7 @@ def check_task(opened: OpenedTask, *, samples: int) -> list[Finding]:
         return [Finding(OFFLINE, (f"load: {error}",))]
     except MarlBenchError as error:
         return [Finding(LOAD, (str(error),))]
-    except Exception as error:  # noqa: BLE001 (whatever a plugin raises is reported)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a plugin raises is reported)
         return [Finding(LOAD, (f"{type(error).__name__}: {error}",))]
     findings = [Finding(LOAD)]
     network: list[str] = []
@@ -71,6 +71,6 @@ def check_task(opened: OpenedTask, *, samples: int) -> list[Finding]:
             findings.append(Finding(name, skipped=str(reason)))
         except NetworkUsed as error:
             network.append(f"{name}: {error}")
-        except Exception as error:  # noqa: BLE001 (likewise)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (likewise)
             findings.append(Finding(name, (f"{type(error).__name__}: {error}",)))
     return [*findings, Finding(OFFLINE, tuple(network), skipped="" if offline else "the data come from the hub")]

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from marl_bench.authoring.fresh_process import fresh_digest
 from marl_bench.authoring.opened_task import OpenedTask
 from marl_bench.authoring.samples import CheckedData
-from marl_bench.authoring.stages import leaks, stages_of
+from marl_bench.authoring.stages import digest_of_data, leaks, stages_of
 from marl_bench.config import preset_names, resolve
 from marl_bench.errors import MarlBenchError
 from marl_bench.models.prompts import fit_prompts
@@ -38,6 +39,8 @@ def spec(opened: OpenedTask, data: CheckedData) -> Iterator[str]:
             resolve(preset=preset, layers=[(f"settings of {found.id}", settings)])
         except MarlBenchError as error:
             yield str(error)
+    if found.reward_kind not in ("model", "rule"):
+        yield f"reward_kind is {found.reward_kind!r}; should be model or rule"
     if found.base_model is not None and not (found.base_model / "config.json").is_file():
         yield f"base_model: {found.base_model.name} is no from_pretrained folder"
     if found.reward_kind == "model" and not data.loaded.preferences and data.loaded.sft:
@@ -70,10 +73,12 @@ def _item_problems(prompt: Prompt, texts: Sequence[str]) -> Iterator[str]:
         return
     if prompt.reference is not None and (not isinstance(prompt.reference, str) or not prompt.reference.strip()):
         yield f"reference is {prompt.reference!r}; should be a text, or None"
-    if prompt.cuttable is not None and not 0 <= prompt.cuttable[0] <= prompt.cuttable[1] <= len(prompt.text):
+    if prompt.cuttable is not None and not (isinstance(prompt.cuttable, tuple) and len(prompt.cuttable) == 2):
+        yield f"cuttable is {prompt.cuttable!r}; should be a span (start, end), or None"
+    elif prompt.cuttable is not None and not 0 <= prompt.cuttable[0] <= prompt.cuttable[1] <= len(prompt.text):
         yield f"cuttable {prompt.cuttable} is no span of its {len(prompt.text)} characters"
-    if any(set(turn) != {"role", "content"} for turn in prompt.messages):
-        yield "messages should have role and content, nothing else"
+    if any(set(turn) != {"role", "content"} or not all(map(_is_text, turn.values())) for turn in prompt.messages):
+        yield "messages should have role and content as texts, nothing else"
     try:
         json.dumps(dict(prompt.fields), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -84,7 +89,7 @@ def _item_problems(prompt: Prompt, texts: Sequence[str]) -> Iterator[str]:
 
 
 def determinism(opened: OpenedTask, data: CheckedData) -> Iterator[str]:
-    """The same seed gives the same data, whatever the process did before."""
+    """The same seed gives the same data, whatever the process did before, and in another process too."""
     state = random.getstate()
     try:
         random.seed(20_000_101)
@@ -97,6 +102,8 @@ def determinism(opened: OpenedTask, data: CheckedData) -> Iterator[str]:
             yield f"{stage}: loading again with the same seed gives other items"
     if dict(again.counts) != dict(data.loaded.counts):
         yield "counts: loading again with the same seed gives other counts"
+    if opened.plugin_paths is not None and fresh_digest(opened.config, opened.plugin_paths) != digest_of_data(again):
+        yield "another process loads other data with the same seed; does something depend on the order of a set, or on a hash?"
 
 
 def picklable(opened: OpenedTask, data: CheckedData) -> Iterator[str]:
@@ -137,6 +144,10 @@ def responses(opened: OpenedTask, data: CheckedData) -> Iterator[str]:
         ids = opened.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         over[stage] = (sum(len(row) + 1 > limit for row in ids), len(texts))
     yield from _over_limit(opened, over, f"responses are over sampling.max_response_tokens={limit}")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _over_limit(opened: OpenedTask, over: Mapping[str, tuple[int, int]], what: str) -> Iterator[str]:

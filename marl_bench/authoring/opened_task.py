@@ -1,6 +1,8 @@
 """A task built with its settings, as the tools for authors look at it."""
 
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from marl_bench.config import ResolvedConfig, RunConfig
@@ -21,6 +23,7 @@ class OpenedTask:
         config: The settings.
         base_model: The base model of the settings.
         tokenizer: Its tokenizer.
+        plugin_paths: `--plugin` paths, which other processes load again; None for a task that only this process has.
     """
 
     spec: TaskSpec
@@ -28,6 +31,7 @@ class OpenedTask:
     config: RunConfig
     base_model: str
     tokenizer: Any
+    plugin_paths: Sequence[Path] | None = None
 
     @property
     def source(self) -> DataSource:
@@ -46,4 +50,5 @@ def open_task(resolved: ResolvedConfig, registry: Registry) -> OpenedTask:
     config = resolved.config
     spec = registry.task(config.task)
     model = base_model(spec, config)
-    return OpenedTask(spec, spec.build(task_options(spec, config)), config, model, load_tokenizer(model))
+    task = spec.build(task_options(spec, config))
+    return OpenedTask(spec, task, config, model, load_tokenizer(model), registry.plugin_paths)

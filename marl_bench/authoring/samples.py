@@ -4,9 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from marl_bench.authoring.opened_task import OpenedTask
-from marl_bench.errors import DataError
-from marl_bench.records import PreferencePair, Prompt, Response, SftPair, TaskData
-from marl_bench.training.data import PreparedData, prepare_data
+from marl_bench.records import Prompt, Response, TaskData
+from marl_bench.training.data import PreparedData, fit_data, load_data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,20 +39,11 @@ def checked_data(opened: OpenedTask, *, samples: int) -> CheckedData:
     Raises:
         DataError: The data cannot be loaded, or hold items of a wrong type.
     """
-    loaded = opened.task.load(opened.source, seed=opened.config.data.seed)
-    _check_types(loaded)
-    prepared = prepare_data(opened.task, opened.config, opened.tokenizer)
+    loaded = load_data(opened.task, opened.config)
+    prepared = fit_data(loaded, opened.config, opened.tokenizer)
     prompts = prepared.data.eval_prompts[:samples]
     gold = [_response(prompt, prompt.reference) for prompt in prompts if prompt.reference]
     return CheckedData(loaded, prepared, prompts, gold, _spoiled(gold))
-
-
-def _check_types(data: TaskData) -> None:
-    types = {"sft": SftPair, "preferences": PreferencePair, "rl_prompts": Prompt, "eval_prompts": Prompt}
-    for part, kind in types.items():
-        wrong = [type(item).__name__ for item in getattr(data, part) if not isinstance(item, kind)]
-        if wrong:
-            raise DataError(f"{part}: {len(wrong)} items are {wrong[0]}, should be {kind.__name__}.")
 
 
 def _spoiled(gold: Sequence[Response]) -> dict[str, list[Response]]:

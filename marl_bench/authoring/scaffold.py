@@ -25,9 +25,9 @@ def new_task(name: str, folder: Path, registry: Registry) -> list[Path]:
     Raises:
         ConfigError: The name is no module name or is taken, or the folder cannot be written.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if not re.fullmatch(r"[a-z]([a-z0-9_]*[a-z0-9])?", name) or keyword.iskeyword(name):
         raise ConfigError(
-            f"task new '{name}': should be the name of a Python module: lower-case letters, digits and _, beginning with a letter."
+            f"task new '{name}': should be the name of a Python module: lower-case letters, digits and _, from a letter to a letter or digit."
         )
     owners = [plugin.owner for plugin in registry.list("marl_bench.tasks") if plugin.id == name]
     if owners:
@@ -36,7 +36,7 @@ def new_task(name: str, folder: Path, registry: Registry) -> list[Path]:
         raise ConfigError(f"task new '{name}': there is a module of that name, which it would hide; take another.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"task new '{name}': {folder} is there already; give another with --out, or remove it.")
-    words = {"@TASK@": name, "@DISTRIBUTION@": name.replace("_", "-"), "@FOLDER@": str(folder)}
+    words = {"@TASK@": name, "@DISTRIBUTION@": name.replace("_", "-")}
     template = importlib.resources.files("marl_bench") / "authoring" / "template"
     written = []
     try:

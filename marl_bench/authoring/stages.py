@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from marl_bench.records import Prompt, TaskData
+from marl_bench.run_dir import digest_of_json
 
 Item = tuple[Prompt, tuple[str, ...]]
 """A prompt with the responses that stand beside it."""
@@ -16,6 +17,18 @@ def stages_of(data: TaskData) -> Mapping[str, Sequence[Item]]:
         "rl": [(prompt, ()) for prompt in data.rl_prompts],
         "evaluation": [(prompt, ()) for prompt in data.eval_prompts],
     }
+
+
+def digest_of_data(data: TaskData) -> str:
+    """Returns the SHA-256 of all that a task loads, in its order, as 64 hexadecimal digits."""
+    items = {
+        stage: [
+            [prompt.id, prompt.text, prompt.reference, prompt.subset, dict(prompt.fields), *texts]
+            for prompt, texts in items
+        ]
+        for stage, items in stages_of(data).items()
+    }
+    return digest_of_json([items, dict(data.counts)])
 
 
 def leaks(data: TaskData) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from marl_bench.plugins import Registry
 from marl_bench.records import EvalSample, Prompt, Response, TaskData
 from marl_bench.reporting.tables import Table
 from marl_bench.rules.segments import SegmentView, view_samples
-from marl_bench.training.data import prepare_data
+from marl_bench.training.data import fit_data, load_data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +110,8 @@ def inspect_task(opened: OpenedTask, rules: Sequence[Rule], registry: Registry, 
     Raises:
         DataError: The data cannot be loaded.
     """
-    loaded = opened.task.load(opened.source, seed=opened.config.data.seed)
-    prepared = prepare_data(opened.task, opened.config, opened.tokenizer)
+    loaded = load_data(opened.task, opened.config)
+    prepared = fit_data(loaded, opened.config, opened.tokenizer)
     stages = stages_of(prepared.data)
     return TaskView(
         task=f"{opened.spec.id} (version {opened.spec.version})",

@@ -79,33 +79,33 @@ def measure(metrics: Sequence[Metric], prompts: Sequence[Prompt], responses: Seq
     problems: list[str] = []
     for metric in metrics:
         found, failures = _values(metric, prompts, responses)
-        finite = {name: _finite(name, values, prompts, failures) for name, values in found.items()}
-        columns.update(finite)
+        columns.update({name: _finite(name, values, failures) for name, values in found.items()})
         directions.update(dict.fromkeys(metric.names, metric.higher_is_better))
         if failures:
-            label = ", ".join(metric.names)
-            problems.append(f"Metric {label}: no value for {len(failures)} of {len(prompts)} samples; {failures[0]}.")
+            label, row = ", ".join(metric.names), min(failures)
+            first = f"the first: prompt '{prompts[row].id}', {failures[row]}"
+            problems.append(f"Metric {label}: no value for {len(failures)} of {len(prompts)} samples; {first}.")
     return Measured(columns, directions, problems)
 
 
 def _values(
     metric: Metric, prompts: Sequence[Prompt], responses: Sequence[Response]
-) -> tuple[dict[str, list[float | None]], list[str]]:
-    """Returns the values of each name, and one text for each sample that the metric failed on."""
+) -> tuple[dict[str, list[float | None]], dict[int, str]]:
+    """Returns the values of each name, and position and error of each sample that the metric failed on."""
     label = ", ".join(metric.names)
     try:
-        return _complete(metric, prompts, responses), []
+        return _complete(metric, prompts, responses), {}
     except DataError:
         raise
     except Exception as error:  # noqa: BLE001 (whatever a plugin raises is reported)
         first = error
     values: dict[str, list[float | None]] = {name: [] for name in metric.names}
-    failures = []
-    for prompt, response in zip(prompts, responses, strict=True):
+    failures: dict[int, str] = {}
+    for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
         try:
             one = _complete(metric, [prompt], [response])
         except Exception as error:  # noqa: BLE001 (likewise)
-            failures.append(f"the first: prompt '{prompt.id}', {type(error).__name__}: {error}")
+            failures[row] = f"{type(error).__name__}: {error}"
             one = {name: [None] for name in metric.names}
         for name in values:
             values[name] += one[name]
@@ -126,6 +126,10 @@ def _complete(
     for name in metric.names:
         if name not in found:
             raise DataError(f"metric '{name}': is missing; the metric returned {', '.join(found) or 'nothing'}.")
+        if isinstance(found[name], str | bytes | Mapping):
+            raise DataError(
+                f"metric '{name}': returned a {type(found[name]).__name__}; it must return one value for each response."
+            )
         values = [None if value is None else float(value) for value in found[name]]
         if len(values) != len(prompts):
             raise DataError(
@@ -135,14 +139,12 @@ def _complete(
     return result
 
 
-def _finite(
-    name: str, values: Sequence[float | None], prompts: Sequence[Prompt], failures: list[str]
-) -> list[float | None]:
+def _finite(name: str, values: Sequence[float | None], failures: dict[int, str]) -> list[float | None]:
     """Returns the values with None for those that are not finite, which are failures too."""
     kept: list[float | None] = []
-    for prompt, value in zip(prompts, values, strict=True):
+    for row, value in enumerate(values):
         if value is not None and not math.isfinite(value):
-            failures.append(f"the first: prompt '{prompt.id}', {name} is {value}")
+            failures.setdefault(row, f"{name} is {value}")
             value = None
         kept.append(value)
     return kept

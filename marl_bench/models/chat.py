@@ -18,17 +18,13 @@ def with_chat_template(data: TaskData, tokenizer: Any) -> TaskData:
         DataError: The template refuses every prompt of a stage.
     """
     refused: list[str] = []
-    rendered: dict[str, Prompt | None] = {}
 
     def render(prompt: Prompt) -> Prompt | None:
-        if prompt.text not in rendered:
-            try:
-                rendered[prompt.text] = _rendered(prompt, tokenizer)
-            except Exception as error:  # noqa: BLE001 (templates are programs, which raise errors of many kinds)
-                refused.append(f"prompt '{prompt.id}': {str(error).strip() or type(error).__name__}")
-                rendered[prompt.text] = None
-        found = rendered[prompt.text]
-        return found and dataclasses.replace(found, id=prompt.id, reference=prompt.reference, fields=prompt.fields)
+        try:
+            return _rendered(prompt, tokenizer)
+        except Exception as error:  # noqa: BLE001 (templates are programs, which raise errors of many kinds)
+            refused.append(f"prompt '{prompt.id}': {str(error).strip() or type(error).__name__}")
+            return None
 
     sft = [SftPair(prompt, pair.response.lstrip()) for pair in data.sft if (prompt := render(pair.prompt))]
     preferences = [
@@ -73,7 +69,7 @@ def _rendered(prompt: Prompt, tokenizer: Any) -> Prompt:
     bos = tokenizer.bos_token
     if bos and text.startswith(bos) and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]:
         text = text.removeprefix(bos)  # the tokenizer adds it again
-    return dataclasses.replace(prompt, text=text, cuttable=_moved(prompt, text))
+    return dataclasses.replace(prompt, text=text, cuttable=_moved(prompt, text), messages=turns, plain_text=prompt.text)
 
 
 def _moved(prompt: Prompt, text: str) -> tuple[int, int] | None:

@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +22,9 @@ from marl_bench.records import Prompt, Response
 from marl_bench.reward_sources import OWN, RewardSource
 
 Scores = list[float | None]
+
+_NO_LIMIT = 10**9
+"""Tokenizers without a limit give a much larger number."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +67,29 @@ class RewardPart:
     function: RewardFunction
 
 
+class EventLoop:
+    """One event loop for all batches of async rewards, so that clients and semaphores that they keep stay usable; begins when it is needed."""
+
+    def __init__(self) -> None:
+        """Begins nothing."""
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def result(self, found: Any) -> Any:
+        """Returns what an awaitable gives."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="async-rewards", daemon=True).start()
+        return asyncio.run_coroutine_threadsafe(_awaited(found), self._loop).result()
+
+
 @dataclasses.dataclass(frozen=True)
 class Reward:
     """The score: the weighted sum of its parts; a response that one part cannot score has none."""
 
     parts: Sequence[RewardPart]
+    loop: EventLoop = dataclasses.field(default_factory=EventLoop)
 
     def scores(self, batch: ToScore) -> Scores:
         """Returns one score a response.
@@ -75,11 +97,11 @@ class Reward:
         Raises:
             TrainingError: A part raised, returned another number of scores, or one that is not finite.
         """
-        return self.total([_checked(part, batch) for part in self.parts])
+        return self.total([_checked(part, batch, self.loop) for part in self.parts])
 
     def scores_by_part(self, batch: ToScore) -> dict[str, Scores]:
         """Returns the scores of each part without its weight, by its name; raises as `scores`."""
-        return {part.source.name: _checked(part, batch) for part in self.parts}
+        return {part.source.name: _checked(part, batch, self.loop) for part in self.parts}
 
     def total(self, scores: Sequence[Scores]) -> Scores:
         """Returns the weighted sum of the parts' scores."""
@@ -100,10 +122,10 @@ class Reward:
         """
         beside = [part for part in self.parts if part.function.in_background]
         with concurrent.futures.ThreadPoolExecutor(max(1, len(beside)), thread_name_prefix="reward") as threads:
-            begun = {part.source.text: threads.submit(_checked, part, batch) for part in beside}
+            begun = {part.source.text: threads.submit(_checked, part, batch, self.loop) for part in beside}
 
             def finish() -> Scores:
-                own = {part.source.text: _checked(part, batch) for part in self.parts if part not in beside}
+                own = {part.source.text: _checked(part, batch, self.loop) for part in self.parts if part not in beside}
                 finished = own | {name: future.result() for name, future in begun.items()}
                 return self.total([finished[part.source.text] for part in self.parts])
 
@@ -213,8 +235,14 @@ class ClassifierReward:
 
     @property
     def window(self) -> int | None:
-        """Tokens that it can read, or None where it does not say."""
-        return getattr(self.model.config, "max_position_embeddings", None)
+        """Tokens that it can read, or None where neither model nor tokenizer says."""
+        found = [size for size in (self.tokenizer.model_max_length,) if size < _NO_LIMIT]
+        positions = getattr(self.model.config, "max_position_embeddings", None)
+        if positions is not None:
+            table = getattr(getattr(self.model.base_model, "embeddings", None), "position_embeddings", None)
+            padding = getattr(table, "padding_idx", None)  # RoBERTa counts its positions from behind this one
+            found.append(positions - (padding + 1 if padding is not None else 0))
+        return min(found, default=None)
 
     def text(self, prompt: Prompt, response: Response) -> str:
         """Returns what the classifier reads, EOS included."""
@@ -223,16 +251,20 @@ class ClassifierReward:
             turns.append({"role": "assistant", "content": response.text.strip()})
             return str(self.tokenizer.apply_chat_template(turns, tokenize=False))
         end = self.tokenizer.eos_token if response.finished and self.tokenizer.eos_token else ""
-        return prompt.text + response.text + end
+        if prompt.plain_text is None:
+            return prompt.text + response.text + end
+        return f"{prompt.plain_text} {response.text.lstrip()}{end}"  # the policy's template is not the classifier's
 
 
-def _checked(part: RewardPart, batch: ToScore) -> Scores:
+def _checked(part: RewardPart, batch: ToScore, loop: EventLoop) -> Scores:
     """Returns a part's scores as plain numbers."""
     name = f"reward '{part.source.name}'"
     try:
         found = part.function(batch)
         if inspect.isawaitable(found):
-            found = asyncio.run(_result(found))
+            found = loop.result(found)
+        if isinstance(found, str | bytes | Mapping):
+            raise TypeError(f"it returned a {type(found).__name__}")
         scores = [None if score is None else float(score) for score in found]
     except MarlBenchError:
         raise
@@ -252,5 +284,5 @@ def _checked(part: RewardPart, batch: ToScore) -> Scores:
     return scores
 
 
-async def _result(found: Any) -> Any:
+async def _awaited(found: Any) -> Any:
     return await found

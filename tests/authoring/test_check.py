@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import socket
+import sys
 
 import pytest
 
@@ -159,8 +160,17 @@ LONG = "word " * 300
         (loads(sft=prompts(1)), "load", "sft: 1 items are Prompt, should be SftPair"),
         (loads(sft=[SftPair(*prompts(1), " ")]), "schema", "its response is ' '; should be a text"),
         (loads(eval_prompts=prompts(12, cuttable=(3, 99))), "schema", "cuttable (3, 99) is no span"),
-        (loads(eval_prompts=prompts(12, fields={"a": {1}})), "schema", "fields are no plain data"),
+        (loads(eval_prompts=prompts(12, fields={"a": {1}})), "load", "prompt 'p12': fields are no plain data"),
         (loads(eval_prompts=prompts(12, messages=[{"text": "a"}])), "schema", "role and content"),
+        (loads(eval_prompts=prompts(12, subset=None)), "load", "prompt 'p12': subset is None; should be a text"),
+        (loads(counts={"rows": "3"}), "load", "counts['rows'] is '3'; should be a whole number"),
+        (
+            loads(eval_prompts=[Prompt("p", "One:"), Prompt("p", "Two:")]),
+            "load",
+            "two evaluation prompts have the id 'p'",
+        ),
+        (loads(eval_prompts=prompts(12, messages=[{"role": "user", "content": None}])), "schema", "content as texts"),
+        (loads(eval_prompts=prompts(12, cuttable=3)), "schema", "cuttable is 3; should be a span"),
         (loads(eval_prompts=[Prompt("p12", " ")]), "schema", "text is ' '; should be a text"),
         (
             loads(preferences=[PreferencePair(*prompts(30), " a", " a")]),
@@ -195,7 +205,7 @@ LONG = "word " * 300
         (
             measures(PerSample("brevity", lambda _, response: -float(len(response.text)), higher_is_better=True)),
             "gold",
-            "metric 'brevity': references have -17 on average, empty 0",
+            "metric 'brevity': references have -16 on average, empty 0",
         ),
         (Network(), "offline", "looks for the host 'example.org'"),
     ],
@@ -211,6 +221,42 @@ def test_a_spec_that_is_not_complete_is_named(tmp_path):
     assert "Did you mean 'ppo.updates'" in broken(Good(), settings={"tiny": {"ppo": {"update": 1}}})["spec"]
     assert "is no from_pretrained folder" in broken(Good(), base_model=tmp_path)["spec"]
     assert "no preference pairs" in broken(Good(), reward_kind="model")["spec"]
+    assert "reward_kind is 'rules'; should be model or rule" in broken(Good(), reward_kind="rules")["spec"]
+
+
+UNORDERED = """
+from marl_bench.interfaces import TaskSpec
+from marl_bench.records import Prompt, SftPair, TaskData
+
+
+class Unordered:
+    metrics = ()
+
+    def load(self, source, *, seed):
+        prompts = [Prompt(name, f"Say {name}:") for name in {"a", "b", "c", "d", "e", "f", "g", "h"}]
+        return TaskData([SftPair(prompts[0], " a")], [], prompts[1:5], prompts[5:])
+
+    def score(self, prompts, responses):
+        return [0.5] * len(responses)
+
+    def oracle(self, prompts, responses):
+        return None
+
+
+TASK = TaskSpec("unordered", "1", "a set", lambda options: Unordered(), reward_kind="rule", primary_metric="s")
+"""
+
+
+def test_data_that_depend_on_the_order_of_a_set_are_found(tmp_path):
+    (tmp_path / "unordered.py").write_text(UNORDERED)
+    registry = Registry([tmp_path / "unordered.py"])
+    resolved = resolve(preset="tiny", layers=[("test", {"task": "unordered"})])
+    found = {one.clause: one.problems for one in check_task(open_task(resolved, registry), samples=2)}
+    assert "does something depend on the order of a set" in found["determinism"][0]
+
+
+def test_a_task_that_ends_the_process_is_a_finding():
+    assert "SystemExit" in broken(scores(lambda _, __: sys.exit(0)))["reward"]
 
 
 def test_data_that_cannot_be_loaded_are_one_finding():

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from marl_bench.errors import ConfigError, DataError, UnknownNameError
-from marl_bench.evaluation.measure import check_metric_names, measure
+from marl_bench.evaluation.measure import check_metric_names, measure, oracle_scores
 from marl_bench.metric_sources import make_metrics
 from marl_bench.metrics.per_sample import PerSample
 from marl_bench.metrics.repetition import repeated_share
@@ -43,6 +43,26 @@ def test_a_value_that_is_not_finite_is_no_value():
     assert "prompt 'p1', fixed is nan" in found.problems[0]
 
 
+def test_a_sample_that_fails_under_two_names_is_counted_once():
+    found = measure(
+        [Fixed({"a": [1.0, math.nan, 2.0], "b": [math.inf, math.nan, 2.0]}, ("a", "b"))], PROMPTS, RESPONSES
+    )
+    assert "no value for 2 of 3 samples; the first: prompt 'p0', b is inf" in found.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([1.0], "oracle: 1 values for 3 responses"), ([0.0, math.nan, 1.0], "response to prompt 'p1' is nan")],
+)
+def test_oracle_values_are_checked(values, message):
+    class Known:
+        def oracle(self, prompts, responses):
+            return values
+
+    with pytest.raises(DataError, match=message):
+        oracle_scores(Known(), PROMPTS, RESPONSES)
+
+
 def test_values_of_none_are_no_problem():
     found = measure([Fixed({"fixed": [None, 1, True]})], PROMPTS, RESPONSES)
     assert found.columns["fixed"] == [None, 1.0, 1.0]
@@ -54,6 +74,7 @@ def test_values_of_none_are_no_problem():
     [
         (PerSample("broken", lambda _, __: 1 / 0), "metric broken: fails on every sample"),
         (Fixed({"fixed": [1.0]}), "metric 'fixed': 1 values for 3 responses"),
+        (Fixed({"fixed": {"p0": 1.0}}), "metric 'fixed': returned a dict"),
         (Fixed({"other": [1.0] * 3}), "metric 'fixed': is missing; the metric returned other"),
     ],
 )

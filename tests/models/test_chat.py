@@ -1,5 +1,7 @@
 """Prompts through chat templates."""
 
+import dataclasses
+
 import pytest
 
 from marl_bench.errors import DataError
@@ -79,7 +81,9 @@ def test_a_prompt_that_the_template_refuses_is_left_out_and_named(tokenizer):
     good, odd = Prompt("good", "Hi"), Prompt("odd", "Ho", messages=turns("assistant", "user"))
     found = with_chat_template(data_of(good, odd), tokenizer)
     assert [prompt.id for prompt in found.eval_prompts] == ["good"]
-    assert found.counts["prompts_refused_by_chat_template"] == 1
+    assert found.counts["prompts_refused_by_chat_template"] == 2  # among the RL and the evaluation prompts
     assert "prompt 'odd': roles must alternate" in found.notes[-1]
+    twice = dataclasses.replace(odd, id="again")
+    assert with_chat_template(data_of(good, odd, twice), tokenizer).counts["prompts_refused_by_chat_template"] == 4
     with pytest.raises(DataError, match=r"refuses all prompts of a stage; prompt 'odd'.*data.chat_template=off"):
         with_chat_template(data_of(odd), tokenizer)

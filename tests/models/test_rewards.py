@@ -19,8 +19,11 @@ import torch
 def lengths(prompts, responses):
     return [len(response.text) for response in responses]
 
+LIMIT = asyncio.Semaphore(1)
+
 async def waits(prompts, responses):
-    await asyncio.sleep(0)
+    async with LIMIT:
+        await asyncio.sleep(0.001)
     return [10.0] * len(responses)
 
 def some(prompts, responses):
@@ -40,6 +43,9 @@ def raises(prompts, responses):
 
 def words(prompts, responses):
     return ["good", "bad"]
+
+def text(prompts, responses):
+    return "12"
 
 def thread(prompts, responses):
     return [float(threading.get_ident())] * len(responses)
@@ -93,12 +99,21 @@ def test_tensors_are_numbers_too(functions):
         ("short", "1 scores for 2 responses"),
         ("nan", "the response to prompt 'p1' is nan"),
         ("raises", "KeyError: 'no such thing'"),
+        ("text", "TypeError: it returned a str"),
         ("words", "ValueError: could not convert string to float: 'good'"),
     ],
 )
 def test_a_reward_that_breaks_its_contract_is_named(functions, name, message):
     with pytest.raises(TrainingError, match=rf"reward 'python:functions.py:{name}': .*{message}"):
         make(f"python:{functions}:{name}").scores(batch())
+
+
+def test_an_async_reward_keeps_its_semaphore_from_batch_to_batch(functions):
+    reward = make(f"python:{functions}:waits", "task")
+    many = batch(("a", "b"))
+    for _ in range(3):
+        with reward.begun(many) as finish:
+            assert finish() == [11.0, 12.0]
 
 
 def test_rules_and_callables_run_beside_the_models(functions):
@@ -113,7 +128,8 @@ def test_rules_and_callables_run_beside_the_models(functions):
         ("task:x", "should be"),
         ("classifier", "should be"),
         ("1.2.3*task", "weight is no number"),
-        ("0*task", "a weight of 0"),
+        ("0*task", "its weight is 0.0"),
+        ("1e999*task", "its weight is inf"),
         ("python:lengths", "names no callable"),
     ],
 )
@@ -125,6 +141,8 @@ def test_a_source_of_another_shape_is_refused(text, message):
 def test_a_source_given_twice_is_refused():
     with pytest.raises(ConfigError, match="given twice"):
         parse_reward_sources(["task", "0.5*task"])
+    with pytest.raises(ConfigError, match="would have one name in tables"):
+        parse_reward_sources(["python:/a/r.py:f", "python:/b/r.py:f"])
 
 
 def test_a_callable_that_does_not_exist_is_named_with_those_that_do(functions):
@@ -195,6 +213,36 @@ def test_a_classifier_with_a_chat_template_reads_turns(classifier, tmp_path):
     [found] = make(f"classifier:{tmp_path}").scores(batch((" fine",)))
     expected = by_hand(classifier, "user: Question 0:<|eos|>assistant: fine<|eos|>")
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_classifier_never_reads_the_policys_template(classifier):
+    prompt = Prompt("p", "<user>Hi<policy>", plain_text="Hi", messages=[{"role": "user", "content": "Hi"}])
+    waiting = ToScore(OwnRule(), [prompt], [Response("p", "Hello", 2, True)], None, 1)
+    expected = by_hand(classifier, "Hi Hello<|eos|>")
+    assert make(f"classifier:{classifier}").scores(waiting) == [pytest.approx(expected, rel=1e-5)]
+
+
+def test_a_classifier_of_robertas_kind_cuts_long_texts_at_the_front(classifier, tmp_path):
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    tokenizer = load_tokenizer(str(classifier))
+    config = RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=40,
+        num_labels=1,
+        pad_token_id=tokenizer.pad_token_id,
+        type_vocab_size=1,
+        bos_token_id=1,
+        eos_token_id=1,
+    )
+    RobertaForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    [score] = make(f"classifier:{tmp_path}").scores(batch((" word" * 300,)))
+    assert score == score  # finite: NaN is refused
 
 
 def test_a_model_that_is_no_classifier_is_refused(tmp_path):
