@@ -4,9 +4,9 @@ import dataclasses
 import importlib.resources
 from collections.abc import Sequence
 
-from marl_bench.config import parse_yaml
 from marl_bench.errors import UnknownNameError
 from marl_bench.run_dir import digest_of_json
+from marl_bench.yaml_text import parse_yaml
 
 PREFIX = "grid-"
 """Begins the name of every grid; the id of a baseline holds no hyphen, so the two cannot be mistaken."""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from marl_bench.config import parse_yaml
 from marl_bench.errors import ConfigError
+from marl_bench.yaml_text import parse_yaml
 
 ARM_FORM = "BASELINE[:RULE(args)][@option=value,...], for example macro_ppo:fixed(n=5)@gae_lambda=1"
 

@@ -6,15 +6,14 @@ dotted `--set` overrides. `resolve` remembers which layer gave each value.
 
 import dataclasses
 import importlib.resources
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from marl_bench.errors import ConfigError, UnknownNameError
+from marl_bench.yaml_text import parse_yaml
 
 
 class Section(BaseModel):
@@ -28,16 +27,10 @@ class DataConfig(Section):
 
     source: str = Field("embedded", description="embedded, hub, or the path of a local folder with the hub's schema")
     revision: str | None = Field(None, description="hub revision; null takes the one that the task pins")
-    split: Literal["prompt", "official"] = Field(
-        "prompt", description="split by prompt (no leaks) or by row as published"
-    )
+    split: Literal["prompt", "official"] = Field("prompt", description="by prompt (no leaks), or by row as published")
     seed: int = Field(0, description="seed of the embedded generator and of the split")
-    limit: int | None = Field(
-        None, ge=1, description="at most this many items of each stage's data and of the evaluation"
-    )
-    chat_template: Literal["auto", "off"] = Field(
-        "auto", description="render prompts through the tokenizer's chat template, if it has one"
-    )
+    limit: int | None = Field(None, ge=1, description="at most this many items of each stage and the evaluation")
+    chat_template: Literal["auto", "off"] = Field("auto", description="use the tokenizer's chat template if it has one")
     overlong_prompts: Literal["cut", "drop"] = Field("cut", description="what happens to prompts over the token limit")
 
 
@@ -239,29 +232,6 @@ class ResolvedConfig:
     config: RunConfig
     preset: str
     origins: Mapping[str, str]
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads `1e-4` as text; a learning rate written so is a number to everybody else."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)$"),
-    list("-+0123456789."),
-)
-
-
-def parse_yaml(text: str, *, where: str) -> Any:
-    """Parses YAML with floats as people write them.
-
-    Raises:
-        ConfigError: The text is not YAML; `where` names it.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML ({error}).") from error
 
 
 def preset_names() -> list[str]:

@@ -10,7 +10,7 @@ from marl_bench.errors import DataError
 from marl_bench.evaluation.measure import BUILT_IN_DIRECTIONS, measure, oracle_scores
 from marl_bench.interfaces import Metric, Task
 from marl_bench.models.actors import Actors
-from marl_bench.models.responses import log_prob_temperature, respond, sampling_settings
+from marl_bench.models.responses import SampledResponses, log_prob_temperature, respond, sampling_settings
 from marl_bench.models.rewards import ToScore
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import EvalResult, EvalSample, Prompt, Response
@@ -41,24 +41,15 @@ def evaluate_policy(
             "evaluation: the task has no evaluation prompts (data.limit and data.overlong_prompts may have left none)."
         )
     prompts = [prompt for prompt in distinct for _ in range(config.evaluation.samples_per_prompt)]
-    settings = sampling_settings(sampling, temperature=config.evaluation.temperature)
     sampled = respond(
         actors.policy,
         actors.tokenizer,
         prompts,
-        settings=settings,
+        settings=sampling_settings(sampling, temperature=config.evaluation.temperature),
         batch_size=config.ppo.sample_batch_size,
         seed_parts=(seed, "evaluation"),
     )
     tokens, responses = sampled.samples.tokens, sampled.responses
-    reference = in_micro_batches(
-        lambda rows: (
-            response_log_probs(actors.reference, rows, temperature=log_prob_temperature(sampling)).token_log_probs
-        ),
-        tokens,
-        size=size,
-    )
-    kl = torch.where(tokens.response_mask, sampled.samples.token_log_probs - reference, 0).sum(dim=1)
     parts = actors.reward.scores_by_part(ToScore(task, prompts, responses, tokens, size))
     columns: dict[str, Sequence[float | None]] = {primary_metric: actors.reward.total(list(parts.values()))}
     directions: dict[str, bool | None] = {primary_metric: True}
@@ -74,9 +65,22 @@ def evaluate_policy(
     directions.update(measured.higher_is_better)
     columns["response_tokens"] = [float(response.token_count) for response in responses]
     columns["finished"] = [float(response.finished) for response in responses]
-    columns["kl"] = kl.tolist()
+    columns["kl"] = _kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size)
     directions.update(BUILT_IN_DIRECTIONS)
     return EvalResult(_samples(prompts, responses, columns), directions, measured.problems)
+
+
+def _kl(actors: Actors, sampled: SampledResponses, *, temperature: float, size: int) -> list[float]:
+    """Returns log p - log p_ref in nats, summed over each response."""
+    tokens = sampled.samples.tokens
+    reference = in_micro_batches(
+        lambda rows: response_log_probs(actors.reference, rows, temperature=temperature).token_log_probs,
+        tokens,
+        size=size,
+    )
+    differences = sampled.samples.token_log_probs - reference
+    summed: list[float] = torch.where(tokens.response_mask, differences, 0).sum(dim=1).tolist()
+    return summed
 
 
 def aggregate(result: EvalResult, *, score: str) -> tuple[dict[str, float], dict[str, int]]:
