@@ -1,5 +1,7 @@
 """Rows of a data set, from the hub or a local folder, through `datasets`; each with the place that an error about it should name."""
 
+import gzip
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,7 +47,8 @@ def dataset_rows(arguments: Mapping[str, Any], *, source: str) -> Iterator[tuple
         builder.download_and_prepare()
         parts = builder.as_dataset()
     except Exception as error:
-        raise DataError(f"{source}: cannot be read ({type(error).__name__}: {_last_cause(error)}).") from error
+        where = _broken_line(Path(str(arguments["path"])))
+        raise DataError(f"{source}: cannot be read ({type(error).__name__}: {_last_cause(error)}).{where}") from error
     files = builder.config.data_files or {}
     folder = str(arguments["path"])
     source = source.replace(folder, Path(folder).name) if Path(folder).is_dir() else source
@@ -54,6 +57,23 @@ def dataset_rows(arguments: Mapping[str, Any], *, source: str) -> Iterator[tuple
         place = f"{source}, {split} ({names[0]})" if len(names) == 1 else f"{source}, {split}"
         for number, row in enumerate(part, start=1):
             yield str(split), f"{place}, line {number}", row
+
+
+def _broken_line(folder: Path) -> str:
+    """Returns a sentence that names the first line of a folder's JSON-lines files that is no JSON; empty if there is none."""
+    files = [path for path in sorted(folder.rglob("*")) if path.name.endswith((".jsonl", ".jsonl.gz"))]
+    for path in files if folder.is_dir() else []:
+        try:
+            data = path.read_bytes()
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+        except (OSError, EOFError, UnicodeDecodeError) as error:
+            return f" {path.relative_to(folder)}: {error}."
+        for number, line in enumerate(text.splitlines(), start=1):
+            try:
+                json.loads(line or "{}")
+            except ValueError as error:
+                return f" {path.relative_to(folder)}, line {number}: is no JSON ({error})."
+    return ""
 
 
 def _last_cause(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Rows of folders: places in records, and an account of rows that cannot be used."""
 
+import gzip
 import json
 
 import pytest
@@ -28,6 +29,15 @@ def refuse(*numbers):
 def test_places_name_folder_file_and_line_but_nothing_above_the_folder(tmp_path):
     places = [where for _, where, _ in write(tmp_path / "mine", 2)]
     assert places == [f"data folder 'mine', train (train.jsonl), line {line}" for line in (1, 2)]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_line_that_is_no_json_is_named(tmp_path, compressed):
+    text = b'{"n": 1}\n{"n": \n'
+    path = tmp_path / ("train.jsonl.gz" if compressed else "train.jsonl")
+    path.write_bytes(gzip.compress(text) if compressed else text)
+    with pytest.raises(DataError, match=r"cannot be read .*train\.jsonl(\.gz)?, line 2: is no JSON"):
+        list(dataset_rows({"path": str(tmp_path)}, source="mine"))
 
 
 def test_unusable_rows_are_counted_and_the_first_of_each_reason_is_named(tmp_path):

@@ -121,11 +121,15 @@ def fit_data(loaded: TaskData, config: RunConfig, tokenizer: Any) -> PreparedDat
     counts["sft_responses_cut"] = _overlong((pair.response for pair in data.sft), tokenizer, limit=limit)
     texts = (text for pair in data.preferences for text in (pair.chosen, pair.rejected))
     counts["preference_responses_cut"] = _overlong(texts, tokenizer, limit=limit)
-    for part, items in (("SFT", data.sft), ("RL", data.rl_prompts), ("evaluation", data.eval_prompts)):
+    parts = {"SFT": (data.sft, loaded.sft), "RL": (data.rl_prompts, loaded.rl_prompts)}
+    for part, (items, before) in (parts | {"evaluation": (data.eval_prompts, loaded.eval_prompts)}).items():
         if not items:
-            raise DataError(
-                f"data '{config.data.source}': no {part} item is left; raise sampling.max_prompt_tokens or set data.overlong_prompts=cut."
+            advice = (
+                f"all {len(before)} are over the limit; raise sampling.max_prompt_tokens or set data.overlong_prompts=cut"
+                if before
+                else "the task gives none; are there enough rows for every stage?"
             )
+            raise DataError(f"data '{config.data.source}': no {part} item is left: {advice}.")
     return PreparedData(data, _digest(data))
 
 
