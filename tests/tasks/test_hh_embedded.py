@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from marl_bench_tasks.hh import TASK
-from marl_bench_tasks.hh.annotator import make_answer_pairs, preference_probability
+from marl_bench_tasks.hh.annotator import make_answer_pairs
 from marl_bench_tasks.hh.answers import mediocre_answer, reference_answer
 from marl_bench_tasks.hh.claims import (
     CLAIM_KINDS,
@@ -202,17 +202,10 @@ def test_mediocre_answers_end_properly_and_leave_much_to_gain():
         assert 0.5 < refused < 0.7 if harmful else 0.07 < refused < 0.17
 
 
-def test_annotator_is_fair_and_prefers_the_better_answer_more_often():
-    assert preference_probability(0.0) == 0.5
-    assert preference_probability(1.0) + preference_probability(-1.0) == pytest.approx(1.0)
-    # 1 / (1 + exp(-0.6 / 0.6)) = 1 / (1 + 0.36788)
-    assert preference_probability(0.6, temperature=0.6) == pytest.approx(0.7310586)
-
-
 def test_annotator_agrees_with_gold_in_about_85_percent_of_the_pairs():
     agreements = []
     for pair in make_answer_pairs(make_dialogues(count=2000, seed=5), seed=5):
-        facts = gold_facts(pair.dialogue)
+        facts = gold_facts(pair.item)
         difference = gold_score(facts, pair.chosen).total - gold_score(facts, pair.rejected).total
         if difference:
             agreements.append(difference > 0)

@@ -8,7 +8,6 @@ import sys
 
 import pytest
 from marl_bench_tasks.webgpt import TASK
-from marl_bench_tasks.webgpt.annotator import preference_probability
 from marl_bench_tasks.webgpt.answers import CORRUPTIONS, corrupted_answer, mediocre_answer, reference_answer
 from marl_bench_tasks.webgpt.embedded import TEST_ROWS, TRAIN_ROWS, embedded_rows
 from marl_bench_tasks.webgpt.gold import HIGHEST_TOTAL, GoldFacts, gold_facts, gold_score
@@ -207,13 +206,6 @@ def test_mediocre_answers_end_properly_and_leave_much_to_gain(questions):
     assert all(score.ends_properly and score.noise == 0 for score in scores)
     assert 1.0 < statistics.mean(score.total for score in scores) < 2.2
     assert statistics.stdev(score.total for score in scores) > 0.7
-
-
-def test_annotator_is_fair_and_prefers_the_better_answer_more_often():
-    assert preference_probability(0.0) == 0.5
-    assert preference_probability(1.0) + preference_probability(-1.0) == pytest.approx(1.0)
-    # 1 / (1 + exp(-0.6 / 0.6)) = 1 / (1 + 0.36788)
-    assert preference_probability(0.6, temperature=0.6) == pytest.approx(0.7310586)
 
 
 @pytest.fixture(scope="module")

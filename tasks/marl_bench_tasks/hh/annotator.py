@@ -1,10 +1,9 @@
-"""A noisy annotator of embedded dialogues: prefers by the gold score, through a logistic function."""
+"""A noisy annotator of embedded dialogues."""
 
-import dataclasses
-import math
 import random
 from collections.abc import Sequence
 
+from marl_bench_tasks.annotators import LabelledPair, label_pairs
 from marl_bench_tasks.hh.answers import mediocre_answer, reference_answer
 from marl_bench_tasks.hh.corruptions import CORRUPTIONS, corrupted_answer
 from marl_bench_tasks.hh.dialogues import Dialogue
@@ -23,43 +22,14 @@ _SOURCES = (_REFERENCE, _MEDIOCRE, *CORRUPTIONS)
 _SOURCE_WEIGHTS = (0.15, 0.4, *(0.45 * weight / sum(_FAULT_WEIGHTS) for weight in _FAULT_WEIGHTS))
 
 
-@dataclasses.dataclass(frozen=True)
-class AnswerPair:
-    """Two answers in a dialogue, the preferred one named; the sources say how each was written."""
-
-    dialogue: Dialogue
-    chosen: str
-    rejected: str
-    chosen_source: str
-    rejected_source: str
-
-
-def preference_probability(gold_difference: float, *, temperature: float = TEMPERATURE) -> float:
-    """Returns the probability that the annotator prefers the first of two answers.
-
-    Args:
-        gold_difference: gold score of the first minus that of the second.
-        temperature: in units of the gold score.
-    """
-    return 1.0 / (1.0 + math.exp(-gold_difference / temperature))
-
-
-def make_answer_pairs(dialogues: Sequence[Dialogue], *, seed: int) -> list[AnswerPair]:
+def make_answer_pairs(dialogues: Sequence[Dialogue], *, seed: int) -> list[LabelledPair[Dialogue]]:
     """Returns one labelled pair per dialogue."""
     rng = random.Random(f"hh preferences {seed}")
-    return [_make_pair(dialogue, rng) for dialogue in dialogues]
+    return label_pairs(dialogues, write=_write, gold=_gold, temperature=TEMPERATURE, rng=rng)
 
 
-def _make_pair(dialogue: Dialogue, rng: random.Random) -> AnswerPair:
-    first_source, first = _write(dialogue, rng)
-    second_source, second = _write(dialogue, rng)
-    while second == first:
-        second_source, second = _write(dialogue, rng)
-    facts = gold_facts(dialogue)
-    difference = gold_score(facts, first).total - gold_score(facts, second).total
-    if rng.random() < preference_probability(difference):
-        return AnswerPair(dialogue, first, second, first_source, second_source)
-    return AnswerPair(dialogue, second, first, second_source, first_source)
+def _gold(dialogue: Dialogue, answer: str) -> float:
+    return gold_score(gold_facts(dialogue), answer).total
 
 
 def _write(dialogue: Dialogue, rng: random.Random) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 
+from marl_bench_tasks import faults
 from marl_bench_tasks.hh.answers import (
     chatter_sentence,
     compliant_sentences,
@@ -30,18 +31,6 @@ def corrupted_answer(dialogue: Dialogue, rng: random.Random, *, kind: str) -> st
     return CORRUPTIONS[kind](write(dialogue, rng), dialogue, rng)
 
 
-def _some(sentences: list[str], rng: random.Random) -> list[int]:
-    return rng.sample(range(len(sentences)), rng.randint(1, len(sentences)))
-
-
-def _repeat_sentences(sentences: list[str], _dialogue: Dialogue, rng: random.Random) -> str:
-    """Says some sentences again, at once or later, in place of others."""
-    kept = list(sentences[: rng.randint(1, len(sentences))])
-    for _ in range(rng.randint(1, 4)):
-        kept.insert(rng.randint(0, len(kept)), rng.choice(kept))
-    return " ".join(kept)
-
-
 def _repeat_in_other_words(sentences: list[str], _dialogue: Dialogue, rng: random.Random) -> str:
     """Claims things again, possibly in the other wording."""
     claims = [claim for claim in map(parse_sentence, sentences) if claim is not None]
@@ -51,16 +40,6 @@ def _repeat_in_other_words(sentences: list[str], _dialogue: Dialogue, rng: rando
     return " ".join(kept)
 
 
-def _loop_words(sentences: list[str], _dialogue: Dialogue, rng: random.Random) -> str:
-    """Falls into a loop over a few words, with or without an end."""
-    words = " ".join(sentences).split()
-    start = rng.randint(0, len(words) - 1)
-    phrase = words[start : start + rng.randint(1, 5)]
-    looped = words[:start] + phrase * rng.randint(2, 1 + 40 // len(phrase))
-    ending = rng.choice(([], words[start:], words[start:]))
-    return " ".join((looped + ending)[:_MAX_WORDS])
-
-
 def _too_long(sentences: list[str], dialogue: Dialogue, rng: random.Random) -> str:
     """Goes on after the end."""
     more = [
@@ -68,18 +47,6 @@ def _too_long(sentences: list[str], dialogue: Dialogue, rng: random.Random) -> s
         for _ in range(rng.randint(1, 4))
     ]
     return " ".join([*sentences, *more])
-
-
-def _cut_short(sentences: list[str], _dialogue: Dialogue, rng: random.Random) -> str:
-    """Stops inside a sentence."""
-    words = " ".join(sentences).split()
-    return " ".join(words[: rng.randint(1, len(words) - 1)]).rstrip(".?")
-
-
-def _few_sentences(sentences: list[str], _dialogue: Dialogue, rng: random.Random) -> str:
-    """Stops early or leaves sentences out, but ends after a whole one."""
-    kept = rng.sample(range(len(sentences)), rng.randint(1, max(1, len(sentences) - 1)))
-    return " ".join(sentences[index] for index in sorted(kept))
 
 
 def _impolite(sentences: list[str], dialogue: Dialogue, rng: random.Random) -> str:
@@ -112,7 +79,7 @@ def _wrong_values(sentences: list[str], _dialogue: Dialogue, rng: random.Random)
 def _chatter(sentences: list[str], dialogue: Dialogue, rng: random.Random) -> str:
     """Puts chatter in place of other sentences."""
     kept = list(sentences)
-    for index in _some(sentences, rng):
+    for index in faults.some_places(sentences, rng):
         kept[index] = chatter_sentence(dialogue, rng)
     return " ".join(kept)
 
@@ -125,34 +92,11 @@ def _shuffled(sentences: list[str], _dialogue: Dialogue, rng: random.Random) -> 
     return " ".join([sentences[first], *others])
 
 
-def _garbled(sentences: list[str], _dialogue: Dialogue, rng: random.Random) -> str:
-    """Shuffles the words of some sentences, or of all."""
-    kept = list(sentences)
-    for index in _some(sentences, rng):
-        words = kept[index].split()
-        rng.shuffle(words)
-        kept[index] = " ".join(words)
-    return " ".join(kept)
-
-
-def _slips(sentences: list[str], dialogue: Dialogue, rng: random.Random) -> str:
-    """Loses, doubles or mixes up words in some sentences, as a weak language model does."""
-    kept = list(sentences)
-    for index in _some(sentences, rng):
-        words = kept[index].split()
-        at = rng.randrange(1, len(words))
-        others = [sentence for sentence in sentences if sentence != kept[index]]
-        other = rng.choice(others or [dialogue.turns[-1]]).split()
-        lost, doubled = words[:at] + words[at + 1 :], words[:at] + words[at - 1 :]
-        kept[index] = " ".join(rng.choice((lost, doubled, words[:at] + other[min(at, len(other) - 1) :])))
-    return " ".join(kept)
-
-
 def _quotes(sentences: list[str], dialogue: Dialogue, rng: random.Random) -> str:
     """Copies what the human said instead of answering."""
     kept = list(sentences)
     said = [f"{part}." for turn in dialogue.turns[::2] for part in turn.rstrip(".?").replace("?", ".").split(". ")]
-    for index in _some(sentences, rng):
+    for index in faults.some_places(sentences, rng):
         kept[index] = rng.choice(said)
     return " ".join(kept)
 
@@ -166,19 +110,19 @@ def _misjudged(sentences: list[str], dialogue: Dialogue, rng: random.Random) -> 
 
 
 CORRUPTIONS: Mapping[str, Callable[[list[str], Dialogue, random.Random], str]] = {
-    "repeated_sentences": _repeat_sentences,
+    "repeated_sentences": lambda sentences, _dialogue, rng: faults.repeat_sentences(sentences, rng, most=4),
     "repeated_claims": _repeat_in_other_words,
-    "word_loop": _loop_words,
+    "word_loop": lambda sentences, _dialogue, rng: faults.loop_words(sentences, rng, max_words=_MAX_WORDS),
     "too_long": _too_long,
-    "cut_short": _cut_short,
-    "few_sentences": _few_sentences,
+    "cut_short": lambda sentences, _dialogue, rng: faults.cut_short(sentences, rng),
+    "few_sentences": lambda sentences, _dialogue, rng: faults.few_sentences(sentences, rng, left_out=1),
     "impolite": _impolite,
     "unasked_items": _unasked_items,
     "wrong_values": _wrong_values,
     "chatter": _chatter,
     "shuffled": _shuffled,
-    "garbled": _garbled,
-    "slips": _slips,
+    "garbled": lambda sentences, _dialogue, rng: faults.garble(sentences, rng),
+    "slips": lambda sentences, dialogue, rng: faults.slip(sentences, rng, otherwise=[dialogue.turns[-1]]),
     "quotes": _quotes,
     "misjudged": _misjudged,
 }

@@ -8,7 +8,8 @@ import dataclasses
 import random
 
 from marl_bench_tasks.hh.claims import ITEMS, Claim, draw, human_sentence, random_claim
-from marl_bench_tasks.hh.vocabulary import ACKNOWLEDGEMENTS, CHATTER, EVENTS, HARMS, NAMES, RELATIONS
+from marl_bench_tasks.hh.vocabulary import ACKNOWLEDGEMENTS, CHATTER, EVENTS, HARMS
+from marl_bench_tasks.words import NAMES, RELATIONS
 
 ITEMS_TOLD = 5
 ITEMS_ASKED = 3

@@ -3,9 +3,10 @@
 import random
 from typing import Any
 
-from marl_bench_tasks.hh.annotator import AnswerPair, make_answer_pairs
+from marl_bench_tasks.annotators import LabelledPair
+from marl_bench_tasks.hh.annotator import make_answer_pairs
 from marl_bench_tasks.hh.answers import mediocre_answer, reference_answer
-from marl_bench_tasks.hh.dialogues import make_dialogues, render_prompt
+from marl_bench_tasks.hh.dialogues import Dialogue, make_dialogues, render_prompt
 from marl_bench_tasks.hh.gold import gold_facts
 
 TRAIN_ROWS = 6000
@@ -27,8 +28,8 @@ def embedded_rows(*, seed: int = 0) -> list[dict[str, Any]]:
     return [_row(pair, rng, split="train" if number < TRAIN_ROWS else "test") for number, pair in enumerate(pairs)]
 
 
-def _row(pair: AnswerPair, rng: random.Random, *, split: str) -> dict[str, Any]:
-    dialogue = pair.dialogue
+def _row(pair: LabelledPair[Dialogue], rng: random.Random, *, split: str) -> dict[str, Any]:
+    dialogue = pair.item
     prompt = render_prompt(dialogue)
     return {
         "chosen": f"{prompt} {pair.chosen}",

@@ -5,33 +5,22 @@ Words that follow "a" in a wording begin with a consonant sound, so that every s
 
 from collections.abc import Mapping
 
+from marl_bench_tasks.words import DAYS, MONTHS, NAMES, SMALL_NUMBERS, words
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-NAMES = _words(
-    "Tara Milo Greta Hugo Nina Boris Clara Felix Paula Simon Ruth Victor Wanda Jonas Lena Martin Sofia Derek "
-    "Bella Kevin Molly Oscar Petra Rufus"
-)
-RELATIONS = _words("cousin roommate friend neighbor coworker landlord partner classmate tenant teammate")
-DAYS = _words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
-MONTHS = _words("January February March April May June July August September October November December")
-CITIES = _words("Denver Boston Dallas Miami Chicago Seattle Portland Houston London Paris Berlin Madrid Rome Dublin")
-NUMBERS = _words("two three four five six seven eight nine ten twelve")
+CITIES = words("Denver Boston Dallas Miami Chicago Seattle Portland Houston London Paris Berlin Madrid Rome Dublin")
 
 EVENTS = tuple(
     f"{theme} {kind}"
-    for theme in _words("market garden school book village museum mountain beach family winter castle river")
-    for kind in _words("trip party tour fair visit walk picnic dinner festival")
+    for theme in words("market garden school book village museum mountain beach family winter castle river")
+    for kind in words("trip party tour fair visit walk picnic dinner festival")
 )
 
 # By what makes the wish harmful: what is wished for, and what it is about. All combinations make sense.
 HARMS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "property": (("break into", "sneak into", "get into"), _words("shed garage cabin barn cellar boat")),
-    "privacy": (("secretly read", "make copies of", "peek into"), _words("diary letter notebook journal album file")),
-    "fairness": (("cheat in", "rig", "fake a win in"), _words("race contest quiz raffle tournament lottery")),
-    "safety": (("put soap in", "put pepper in", "hide a bug in"), _words("soup coffee salad tea stew lemonade")),
+    "property": (("break into", "sneak into", "get into"), words("shed garage cabin barn cellar boat")),
+    "privacy": (("secretly read", "make copies of", "peek into"), words("diary letter notebook journal album file")),
+    "fairness": (("cheat in", "rig", "fake a win in"), words("race contest quiz raffle tournament lottery")),
+    "safety": (("put soap in", "put pepper in", "hide a bug in"), words("soup coffee salad tea stew lemonade")),
 }
 
 SLOT_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -41,21 +30,21 @@ SLOT_WORDS: Mapping[str, tuple[str, ...]] = {
     "topic": EVENTS,
     "day": DAYS,
     "month": MONTHS,
-    "amount": _words("15 20 25 30 35 40 45 50 60 70 75 80 90"),
-    "guest": _words("child student pensioner member tourist teacher driver visitor"),
-    "place": _words("bar gym library church bakery fountain station bridge theater hotel"),
+    "amount": words("15 20 25 30 35 40 45 50 60 70 75 80 90"),
+    "guest": words("child student pensioner member tourist teacher driver visitor"),
+    "place": words("bar gym library church bakery fountain station bridge theater hotel"),
     "city": CITIES,
-    "job": _words("nurse teacher baker lawyer farmer plumber dentist writer painter barber chef"),
-    "dish": _words("soup pizza pasta rice bread salad cheese curry pie"),
-    "drink": _words("tea coffee juice milk water cider cocoa beer"),
-    "color": _words("black white brown grey red yellow"),
-    "vehicle": _words("bus train van ferry truck tram coach"),
-    "number": NUMBERS,
-    "gear": _words("candles blankets pencils bottles ropes lamps towels gloves cups"),
-    "thing": _words("window lamp mirror table chair vase radio printer clock"),
-    "host": _words("mayor pastor coach captain farmer principal butler"),
-    "style": _words("jazz rock folk blues swing disco tango"),
-    "instrument": _words("piano guitar violin trumpet flute banjo"),
+    "job": words("nurse teacher baker lawyer farmer plumber dentist writer painter barber chef"),
+    "dish": words("soup pizza pasta rice bread salad cheese curry pie"),
+    "drink": words("tea coffee juice milk water cider cocoa beer"),
+    "color": words("black white brown grey red yellow"),
+    "vehicle": words("bus train van ferry truck tram coach"),
+    "number": SMALL_NUMBERS,
+    "gear": words("candles blankets pencils bottles ropes lamps towels gloves cups"),
+    "thing": words("window lamp mirror table chair vase radio printer clock"),
+    "host": words("mayor pastor coach captain farmer principal butler"),
+    "style": words("jazz rock folk blues swing disco tango"),
+    "instrument": words("piano guitar violin trumpet flute banjo"),
     "act": tuple(act for acts, _ in HARMS.values() for act in acts),
     "object": tuple(thing for _, things in HARMS.values() for thing in things),
 }

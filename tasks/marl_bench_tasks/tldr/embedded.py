@@ -3,9 +3,10 @@
 import random
 from typing import Any
 
-from marl_bench_tasks.tldr.annotator import PreferencePair, make_preference_pairs
+from marl_bench_tasks.annotators import LabelledPair
+from marl_bench_tasks.tldr.annotator import make_preference_pairs
 from marl_bench_tasks.tldr.gold import gold_facts
-from marl_bench_tasks.tldr.posts import make_posts
+from marl_bench_tasks.tldr.posts import Post, make_posts
 from marl_bench_tasks.tldr.summaries import mediocre_summary, reference_summary
 
 TRAIN_ROWS = 4000
@@ -27,8 +28,8 @@ def embedded_rows(*, seed: int = 0) -> list[dict[str, Any]]:
     return [_row(pair, rng, split="train" if index < TRAIN_ROWS else "validation") for index, pair in enumerate(pairs)]
 
 
-def _row(pair: PreferencePair, rng: random.Random, *, split: str) -> dict[str, Any]:
-    post = pair.post
+def _row(pair: LabelledPair[Post], rng: random.Random, *, split: str) -> dict[str, Any]:
+    post = pair.item
     choice = rng.randrange(2)
     summaries = [{"text": pair.rejected, "policy": pair.rejected_source} for _ in range(2)]
     summaries[choice] = {"text": pair.chosen, "policy": pair.chosen_source}

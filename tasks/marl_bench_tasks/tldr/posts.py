@@ -7,7 +7,8 @@ import dataclasses
 import random
 
 from marl_bench_tasks.tldr.predicates import FACT_PREDICATES, Fact, post_sentence, random_fact
-from marl_bench_tasks.tldr.vocabulary import DIGRESSIONS, NAMES, RELATIONS, SUBREDDITS, TITLES
+from marl_bench_tasks.tldr.vocabulary import DIGRESSIONS, SUBREDDITS, TITLES
+from marl_bench_tasks.words import NAMES, RELATIONS
 
 FACTS_PER_POST = 4
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 
+from marl_bench_tasks import faults
 from marl_bench_tasks.tldr.posts import Post
 from marl_bench_tasks.tldr.predicates import (
     FACT_PREDICATES,
@@ -84,14 +85,6 @@ def _invented(post: Post, rng: random.Random) -> str:
     return summary_sentence(random_fact(rng.choice(kinds), rng), rng)
 
 
-def _repeat_sentences(sentences: list[str], _post: Post, rng: random.Random) -> str:
-    """Says some sentences again, at once or later, in place of others."""
-    kept = list(sentences[: rng.randint(1, len(sentences))])
-    for _ in range(rng.randint(1, 4)):
-        kept.insert(rng.randint(0, len(kept)), rng.choice(kept))
-    return " ".join(kept)
-
-
 def _repeat_in_other_words(sentences: list[str], post: Post, rng: random.Random) -> str:
     """States facts again, possibly in the other wording."""
     again = [summary_sentence(rng.choice((*post.facts, post.question)), rng) for _ in range(rng.randint(1, 4))]
@@ -101,32 +94,10 @@ def _repeat_in_other_words(sentences: list[str], post: Post, rng: random.Random)
     return " ".join(kept)
 
 
-def _loop_words(sentences: list[str], _post: Post, rng: random.Random) -> str:
-    """Falls into a loop over a few words, with or without an end."""
-    words = " ".join(sentences).split()
-    start = rng.randint(0, len(words) - 1)
-    phrase = words[start : start + rng.randint(1, 5)]
-    looped = words[:start] + phrase * rng.randint(2, 1 + 40 // len(phrase))
-    ending = rng.choice(([], words[start:], words[start:]))
-    return " ".join((looped + ending)[:110])
-
-
 def _too_long(sentences: list[str], post: Post, rng: random.Random) -> str:
     """Goes on after the end."""
     more = [rng.choice((_digression, _invented))(post, rng) for _ in range(rng.randint(1, 4))]
     return " ".join([*sentences, *more])
-
-
-def _cut_short(sentences: list[str], _post: Post, rng: random.Random) -> str:
-    """Stops inside a sentence."""
-    words = " ".join(sentences).split()
-    return " ".join(words[: rng.randint(1, len(words) - 1)]).rstrip(".?")
-
-
-def _few_sentences(sentences: list[str], _post: Post, rng: random.Random) -> str:
-    """Stops early, but after a whole sentence."""
-    kept = rng.sample(range(len(sentences)), rng.randint(1, max(1, len(sentences) - 2)))
-    return " ".join(sentences[index] for index in sorted(kept))
 
 
 def _no_question(sentences: list[str], post: Post, rng: random.Random) -> str:
@@ -160,35 +131,6 @@ def _digress(sentences: list[str], post: Post, rng: random.Random) -> str:
     return " ".join(kept)
 
 
-def _garble(sentences: list[str], _post: Post, rng: random.Random) -> str:
-    """Shuffles the words of some sentences, or of all."""
-    kept = list(sentences)
-    for index in rng.sample(range(len(kept)), rng.randint(1, len(kept))):
-        words = kept[index].split()
-        rng.shuffle(words)
-        kept[index] = " ".join(words)
-    return " ".join(kept)
-
-
-def _slip(sentences: list[str], post: Post, rng: random.Random) -> str:
-    """Loses, doubles or mixes up words in some sentences, as a weak language model does."""
-    kept = list(sentences)
-    for index in rng.sample(range(len(kept)), rng.randint(1, len(kept))):
-        words = kept[index].split()
-        at = rng.randrange(1, len(words))
-        other = rng.choice([sentence for sentence in sentences if sentence != kept[index]] or [post.body]).split()
-        kept[index] = " ".join(
-            rng.choice(
-                (
-                    words[:at] + words[at + 1 :],
-                    words[:at] + words[at - 1 :],
-                    words[:at] + other[min(at, len(other) - 1) :],
-                )
-            )
-        )
-    return " ".join(kept)
-
-
 def _quote(sentences: list[str], post: Post, rng: random.Random) -> str:
     """Copies sentences of the post instead of summing up."""
     kept = list(sentences)
@@ -198,17 +140,17 @@ def _quote(sentences: list[str], post: Post, rng: random.Random) -> str:
 
 
 CORRUPTIONS: Mapping[str, Callable[[list[str], Post, random.Random], str]] = {
-    "repeated_sentences": _repeat_sentences,
+    "repeated_sentences": lambda sentences, _post, rng: faults.repeat_sentences(sentences, rng, most=4),
     "repeated_facts": _repeat_in_other_words,
-    "word_loop": _loop_words,
+    "word_loop": lambda sentences, _post, rng: faults.loop_words(sentences, rng, max_words=110),
     "too_long": _too_long,
-    "cut_short": _cut_short,
-    "few_sentences": _few_sentences,
+    "cut_short": lambda sentences, _post, rng: faults.cut_short(sentences, rng),
+    "few_sentences": lambda sentences, _post, rng: faults.few_sentences(sentences, rng, left_out=2),
     "no_question": _no_question,
     "invented_facts": _invent,
     "wrong_values": _wrong_values,
     "digressions": _digress,
-    "garbled": _garble,
-    "slips": _slip,
+    "garbled": lambda sentences, _post, rng: faults.garble(sentences, rng),
+    "slips": lambda sentences, post, rng: faults.slip(sentences, rng, otherwise=[post.body]),
     "quotes": _quote,
 }

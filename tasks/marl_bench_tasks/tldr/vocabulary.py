@@ -3,36 +3,25 @@
 Words that follow "a" in a pattern begin with a consonant sound, so that every sentence is grammatical.
 """
 
+from marl_bench_tasks.words import DAYS, MONTHS, NAMES, RELATIONS, SMALL_NUMBERS, words
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-NAMES = _words(
-    "Tara Milo Greta Hugo Nina Boris Clara Felix Paula Simon Ruth Victor Wanda Jonas Lena Martin Sofia Derek "
-    "Bella Kevin Molly Oscar Petra Rufus"
-)
-RELATIONS = _words("cousin roommate friend neighbor coworker landlord partner classmate tenant teammate")
-JOBS = _words("nurse teacher driver baker lawyer farmer plumber dentist cashier student writer painter barber chef")
-CITIES = _words(
+JOBS = words("nurse teacher driver baker lawyer farmer plumber dentist cashier student writer painter barber chef")
+CITIES = words(
     "Denver Boston Dallas Miami Chicago Seattle Portland Houston Memphis Phoenix London Paris Berlin Madrid Rome "
     "Dublin Lisbon Prague"
 )
-MONTHS = _words("January February March April May June July August September October November December")
-DAYS = _words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
-AGES = _words("19 21 22 23 24 26 27 29 31 33 34 36 38 41 45 47 52")
-SMALL_NUMBERS = _words("two three four five six seven eight nine ten twelve")
-AMOUNTS = _words("150 200 250 300 350 400 450 500 600 700 750 800 900 950")
-SALARIES = _words("1200 1500 1800 2000 2400 2500 2800 3000 3500 4000")
-ITEMS = _words("car bike laptop phone camera guitar couch boat piano watch tent fridge")
-PLACES = _words("bar gym library party concert wedding market museum church bakery")
-TOPICS = _words("dishes money garden kitchen noise music parking laundry heating cooking")
-THINGS = _words("window lamp mirror table chair door vase glasses radio printer")
-EVENTS = _words("holiday storm dinner game picnic barbecue birthday funeral meeting parade")
-COMPANIES = _words("bank hotel hospital school factory bookstore restaurant newspaper theater brewery")
-COLORS = _words("black white brown grey red yellow")
-ANIMALS = _words("cat dog rabbit parrot hamster turtle")
-PET_NAMES = _words("Biscuit Shadow Pepper Ginger Waffles Bandit Coco Rocky")
+AGES = words("19 21 22 23 24 26 27 29 31 33 34 36 38 41 45 47 52")
+AMOUNTS = words("150 200 250 300 350 400 450 500 600 700 750 800 900 950")
+SALARIES = words("1200 1500 1800 2000 2400 2500 2800 3000 3500 4000")
+ITEMS = words("car bike laptop phone camera guitar couch boat piano watch tent fridge")
+PLACES = words("bar gym library party concert wedding market museum church bakery")
+TOPICS = words("dishes money garden kitchen noise music parking laundry heating cooking")
+THINGS = words("window lamp mirror table chair door vase glasses radio printer")
+EVENTS = words("holiday storm dinner game picnic barbecue birthday funeral meeting parade")
+COMPANIES = words("bank hotel hospital school factory bookstore restaurant newspaper theater brewery")
+COLORS = words("black white brown grey red yellow")
+ANIMALS = words("cat dog rabbit parrot hamster turtle")
+PET_NAMES = words("Biscuit Shadow Pepper Ginger Waffles Bandit Coco Rocky")
 CHORES = (
     "clean the bathroom",
     "walk the dog",
@@ -45,11 +34,11 @@ CHORES = (
     "feed the fish",
     "pay for gas",
 )
-FINDS = _words("letters photos bottles tickets keys coins books knives")
-ROOMS = _words("closet basement garage attic bedroom drawer shed hallway")
-BILLS = _words("rent tuition insurance mortgage deposit fine")
-BODY_PARTS = _words("knee back shoulder wrist ankle hip neck elbow")
-SUBJECTS = _words("chemistry history physics biology French math music law")
+FINDS = words("letters photos bottles tickets keys coins books knives")
+ROOMS = words("closet basement garage attic bedroom drawer shed hallway")
+BILLS = words("rent tuition insurance mortgage deposit fine")
+BODY_PARTS = words("knee back shoulder wrist ankle hip neck elbow")
+SUBJECTS = words("chemistry history physics biology French math music law")
 ACTIONS = (
     "call a lawyer",
     "move out",
@@ -68,7 +57,7 @@ ACTIONS = (
     "borrow more money",
     "talk to the boss",
 )
-SUBREDDITS = _words("relationships personalfinance AskReddit legaladvice jobs college travel pets")
+SUBREDDITS = words("relationships personalfinance AskReddit legaladvice jobs college travel pets")
 
 SLOT_WORDS = {
     "name": NAMES,

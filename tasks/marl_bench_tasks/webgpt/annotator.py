@@ -1,10 +1,10 @@
 """A noisy annotator of embedded questions: prefers by the gold score, through a logistic function."""
 
 import dataclasses
-import math
 import random
 from collections.abc import Sequence
 
+from marl_bench_tasks.annotators import preference_probability
 from marl_bench_tasks.webgpt.answers import (
     CORRUPTIONS,
     answer_and_corruption,
@@ -46,16 +46,6 @@ class LabelledPair:
     score: float
 
 
-def preference_probability(gold_difference: float, *, temperature: float = TEMPERATURE) -> float:
-    """Returns the probability that the annotator prefers the first of two answers.
-
-    Args:
-        gold_difference: gold score of the first minus that of the second.
-        temperature: in units of the gold score.
-    """
-    return 1.0 / (1.0 + math.exp(-gold_difference / temperature))
-
-
 def label_pairs(questions: Sequence[Question], *, seed: int) -> list[LabelledPair]:
     """Returns one labelled pair per question."""
     rng = random.Random(f"webgpt preferences {seed}")
@@ -70,7 +60,7 @@ def _label(question: Question, rng: random.Random) -> LabelledPair:
     difference = gold_score(facts, first).total - gold_score(facts, second).total
     # As people do on the hub's scale of -1 to 1, the annotator says how much better, but never how sure it is.
     strength = rng.choice((0.25, 0.5, 0.75, 1.0))
-    score = strength if rng.random() < preference_probability(difference) else -strength
+    score = strength if rng.random() < preference_probability(difference, temperature=TEMPERATURE) else -strength
     return LabelledPair(question, (first, second), (first_source, second_source), score)
 
 

@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Callable, Mapping
 
+from marl_bench_tasks import faults
 from marl_bench_tasks.webgpt.phrases import closing, opening
 from marl_bench_tasks.webgpt.questions import Question
 from marl_bench_tasks.webgpt.vocabulary import IDLE_SENTENCES
@@ -220,29 +221,11 @@ def _answer_half(_sentences: list[str], question: Question, rng: random.Random) 
     return " ".join([opening(question.topic, rng), *said, closing(question.subject, rng)])
 
 
-def _repeat_sentences(sentences: list[str], _question: Question, rng: random.Random) -> str:
-    """Says some sentences again, at once or later, in place of others."""
-    kept = list(sentences[: rng.randint(1, len(sentences))])
-    for _ in range(rng.randint(1, 3)):
-        kept.insert(rng.randint(0, len(kept)), rng.choice(kept))
-    return " ".join(kept)
-
-
 def _repeat_in_other_words(sentences: list[str], question: Question, rng: random.Random) -> str:
     """States the same facts again, possibly in the other wording."""
     facts = [*question.asked, *question.details]
     again = [_cited(rng.choice(facts), question, rng) for _ in range(rng.randint(1, 3))]
     return " ".join([*sentences[:-1], *again, *again[:1], sentences[-1]])
-
-
-def _loop_words(sentences: list[str], _question: Question, rng: random.Random) -> str:
-    """Falls into a loop over a few words, with or without an end."""
-    words = " ".join(sentences).split()
-    start = rng.randint(0, len(words) - 1)
-    phrase = words[start : start + rng.randint(1, 5)]
-    looped = words[:start] + phrase * rng.randint(2, 1 + 40 // len(phrase))
-    ending = rng.choice(([], words[start:], words[start:]))
-    return " ".join((looped + ending)[:100])
 
 
 def _talk_on(sentences: list[str], question: Question, rng: random.Random) -> str:
@@ -251,44 +234,6 @@ def _talk_on(sentences: list[str], question: Question, rng: random.Random) -> st
     for _ in range(rng.randint(1, 4)):
         more = rng.choice(IDLE_SENTENCES) if rng.random() < 0.7 else _about_another(question, rng)
         kept.insert(rng.randint(0, len(kept)), more)
-    return " ".join(kept)
-
-
-def _cut_short(sentences: list[str], _question: Question, rng: random.Random) -> str:
-    """Stops inside a sentence."""
-    words = " ".join(sentences).split()
-    return " ".join(words[: rng.randint(1, len(words) - 1)]).rstrip(".?")
-
-
-def _few_sentences(sentences: list[str], _question: Question, rng: random.Random) -> str:
-    """Keeps a few whole sentences only."""
-    kept = rng.sample(range(len(sentences)), rng.randint(1, max(1, len(sentences) - 2)))
-    return " ".join(sentences[index] for index in sorted(kept))
-
-
-def _garble(sentences: list[str], _question: Question, rng: random.Random) -> str:
-    """Shuffles the words of some sentences, or of all."""
-    kept = list(sentences)
-    for index in rng.sample(range(len(kept)), rng.randint(1, len(kept))):
-        words = kept[index].split()
-        rng.shuffle(words)
-        kept[index] = " ".join(words)
-    return " ".join(kept)
-
-
-def _slip(sentences: list[str], _question: Question, rng: random.Random) -> str:
-    """Loses, doubles or mixes up words in some sentences, as a weak language model does."""
-    kept = list(sentences)
-    for index in rng.sample(range(len(kept)), rng.randint(1, len(kept))):
-        words = kept[index].split()
-        at = rng.randrange(1, len(words))
-        other = rng.choice([sentence for sentence in sentences if sentence != kept[index]] or IDLE_SENTENCES).split()
-        choices = (
-            words[:at] + words[at + 1 :],
-            words[:at] + words[at - 1 :],
-            words[:at] + other[min(at, len(other) - 1) :],
-        )
-        kept[index] = " ".join(rng.choice(choices))
     return " ".join(kept)
 
 
@@ -312,13 +257,13 @@ CORRUPTIONS: Mapping[str, Callable[[list[str], Question, random.Random], str]] =
     "wrong_closing": _close_wrongly,
     "wrong_opening": _open_wrongly,
     "half_answered": _answer_half,
-    "repeated_sentences": _repeat_sentences,
+    "repeated_sentences": lambda sentences, _question, rng: faults.repeat_sentences(sentences, rng, most=3),
     "repeated_facts": _repeat_in_other_words,
-    "word_loop": _loop_words,
+    "word_loop": lambda sentences, _question, rng: faults.loop_words(sentences, rng, max_words=100),
     "talks_on": _talk_on,
-    "cut_short": _cut_short,
-    "few_sentences": _few_sentences,
-    "garbled": _garble,
-    "slips": _slip,
+    "cut_short": lambda sentences, _question, rng: faults.cut_short(sentences, rng),
+    "few_sentences": lambda sentences, _question, rng: faults.few_sentences(sentences, rng, left_out=2),
+    "garbled": lambda sentences, _question, rng: faults.garble(sentences, rng),
+    "slips": lambda sentences, _question, rng: faults.slip(sentences, rng, otherwise=IDLE_SENTENCES),
     "quotes": _quote,
 }

@@ -5,26 +5,23 @@ Entities are told apart by names that stand in no other list, so that a copied w
 
 from collections.abc import Mapping
 
+from marl_bench_tasks.words import words
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-FIRST_NAMES = _words("Ada Bruno Clara Dora Edgar Flora Gustav Hilda Ivan Judith Karl Lydia")
-LAST_NAMES = _words("Moss Berg Vance Holt Stone Reed Falk Lang Winter Hart Quinn Marsh Dahl Fox")
-STRUCTURE_NAMES = _words(
+FIRST_NAMES = words("Ada Bruno Clara Dora Edgar Flora Gustav Hilda Ivan Judith Karl Lydia")
+LAST_NAMES = words("Moss Berg Vance Holt Stone Reed Falk Lang Winter Hart Quinn Marsh Dahl Fox")
+STRUCTURE_NAMES = words(
     "Corwin Tessin Albury Denholm Elgar Fenwick Garland Hadley Ingram Jasper Kelso Lowell Marden Norwood Oakley Percy"
 )
-STRUCTURE_TYPES = _words("Bridge Tower Chapel Castle Library Theater Museum Palace")
-TOWNS = _words(
+STRUCTURE_TYPES = words("Bridge Tower Chapel Castle Library Theater Museum Palace")
+TOWNS = words(
     "Halden Orsa Bremfeld Casterly Dunmore Esker Farrow Gelting Hollin Istad Jorvik Kirkby Lindau Mossley Nerva Ostrand"
 )
-RIVERS = _words("Arno Boyne Clyde Drava Ebro Forth Ister Kama Loire Mosel Neva Oder")
-YEARS = _words("1702 1715 1728 1733 1746 1759 1764 1771 1787 1790 1806 1813 1824 1835 1848 1852")
-MATERIALS = _words("granite marble brick oak slate iron glass sandstone concrete copper")
-STEPS = _words("110 120 140 160 180 210 230 250 270 290 310 330")
+RIVERS = words("Arno Boyne Clyde Drava Ebro Forth Ister Kama Loire Mosel Neva Oder")
+YEARS = words("1702 1715 1728 1733 1746 1759 1764 1771 1787 1790 1806 1813 1824 1835 1848 1852")
+MATERIALS = words("granite marble brick oak slate iron glass sandstone concrete copper")
+STEPS = words("110 120 140 160 180 210 230 250 270 290 310 330")
 OWNERS = ("the crown", "the bank", "the church", "the university", "the army", "the railway", "the state", "the mayor")
-SUBJECTS = _words("geometry physics painting law medicine history botany music logic chemistry")
+SUBJECTS = words("geometry physics painting law medicine history botany music logic chemistry")
 INSTRUMENTS = (
     "the flute",
     "the violin",
@@ -35,7 +32,7 @@ INSTRUMENTS = (
     "the drums",
     "the guitar",
 )
-PRODUCTS = _words("cheese paper salt honey wool clocks pottery wine boats cider leather candles")
+PRODUCTS = words("cheese paper salt honey wool clocks pottery wine boats cider leather candles")
 
 SLOT_WORDS: Mapping[str, tuple[str, ...]] = {
     "town": TOWNS,
