@@ -23,7 +23,7 @@ def test_a_sure_annotator_always_prefers_the_better_of_two_different_texts():
         return f"source {text}", text
 
     pairs = label_pairs(
-        list(range(200)), write=write, gold=lambda _, text: len(text), temperature=1e-3, rng=random.Random(0)
+        list(range(200)), write=write, gold=lambda _, text: len(text), temperature=0.01, rng=random.Random(0)
     )
     assert [pair.item for pair in pairs] == list(range(200))
     assert all(len(pair.chosen) > len(pair.rejected) for pair in pairs)
