@@ -1,5 +1,6 @@
 """A key-value cache that is written in place: growing one by concatenation costs more than half of a small model's sampling time."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -59,3 +60,8 @@ def make_cache(config: Any, *, capacity: int) -> Cache:
     if dynamic.layers and all(type(layer) is DynamicLayer for layer in dynamic.layers):
         return Cache(layers=[PreallocatedLayer(capacity) for _ in dynamic.layers])
     return dynamic
+
+
+def cache_argument(model: Any) -> str:
+    """Returns what a model's forward calls its cache: `cache` from transformers 5.24 on, `past_key_values` before."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"

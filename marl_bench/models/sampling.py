@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from marl_bench.batches import Tokens
-from marl_bench.models.cache import make_cache
+from marl_bench.models.cache import cache_argument, make_cache
 
 _SHARE_TO_KEEP = 0.75
 
@@ -85,6 +85,7 @@ def sample_responses(
     written = _Written.empty(prompt_ids.shape[0], limit, pad_id=pad_id, device=device)
     rows = torch.arange(prompt_ids.shape[0], device=device)  # the rows still in the forward pass
     cache = make_cache(policy.config, capacity=prompt_ids.shape[1] + limit)
+    named_cache = {cache_argument(policy): cache}
     mask = torch.nn.functional.pad(prompt_mask.long(), (0, limit), value=1)
     inputs, positions = prompt_ids, (prompt_mask.long().cumsum(dim=1) - 1).clamp(min=0)
     for step in range(limit if len(rows) else 0):
@@ -92,9 +93,9 @@ def sample_responses(
             input_ids=inputs,
             attention_mask=mask[:, : prompt_ids.shape[1] + step],
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **named_cache,
         ).logits[:, -1]
         drawn = _draw(logits.float(), uniforms[rows, step], settings)
         written.write(rows, step, *drawn, eos_id=eos_id)
