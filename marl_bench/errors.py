@@ -34,6 +34,12 @@ class DataError(MarlBenchError, ValueError):
     """A data source is missing, empty or has a row that does not fit the schema."""
 
 
+def shown(value: object) -> str:
+    """Returns a value as an error shows it, cut to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 class RowError(DataError):
     """A row of a data set cannot be used; the others may be.
 

@@ -14,7 +14,7 @@ from marl_bench.planning import ArmPlan, Plan, make_plan
 from marl_bench.plugins import Registry
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.report import write_report
-from marl_bench.reward_sources import RewardSource, parse_reward_sources
+from marl_bench.reward_sources import parse_reward_sources
 from marl_bench.run_dir import SAMPLES, STAGE, check_free, claim, locked, make_writable, read_record
 
 Listener = Callable[[Event], None]
@@ -141,15 +141,12 @@ def check_plan(plan: Plan) -> None:
     ):
         if path is None or path == "tiny":
             continue
-        folder = Path(path).expanduser()
-        looks_local = option != "--model" or folder.exists() or path.startswith((".", "/", "~")) or path.count("/") != 1
-        if looks_local and not (folder / "config.json").is_file():
-            raise ModelError(f"{option} '{path}': no from_pretrained folder there (config.json is missing).")
+        _check_model_folder(f"{option} '{path}'", path, may_be_hub_id=option == "--model")
         if option == "--reward-model":
-            _check_reward_model(folder)
+            _check_reward_model(Path(path).expanduser())
     for part in parse_reward_sources(config.reward.sources):
         if part.kind == "classifier":
-            _check_classifier(part)
+            _check_model_folder(f"--reward {part.text}", part.target, may_be_hub_id=True)
     source = config.data.source
     if source not in ("embedded", "hub"):
         folder = Path(source).expanduser()
@@ -159,12 +156,12 @@ def check_plan(plan: Plan) -> None:
             raise DataError(f"--data '{source}': the folder is empty.")
 
 
-def _check_classifier(source: RewardSource) -> None:
-    """Checks that what looks like a local folder is one, as for the other models."""
-    folder, target = Path(source.target).expanduser(), source.target
-    looks_local = folder.exists() or target.startswith((".", "/", "~")) or target.count("/") != 1
-    if looks_local and not (folder / "config.json").is_file():
-        raise ModelError(f"--reward {source.text}: no from_pretrained folder there (config.json is missing).")
+def _check_model_folder(where: str, path: str, *, may_be_hub_id: bool) -> None:
+    """Checks that what is, or looks like, a local folder holds a model."""
+    folder = Path(path).expanduser()
+    looks_local = folder.exists() or path.startswith((".", "/", "~")) or path.count("/") != 1
+    if (looks_local or not may_be_hub_id) and not (folder / "config.json").is_file():
+        raise ModelError(f"{where}: no from_pretrained folder there (config.json is missing).")
 
 
 def default_jobs() -> int:

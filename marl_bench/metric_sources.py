@@ -53,18 +53,15 @@ def _make(text: str, registry: Registry) -> Metric:
         raise ConfigError(f"{where}: should be {_SHAPE}.")
     if kind == "python":
         return PerSample(name, load_callable(target, where=where))
-    return EvaluateMetric(names=(name,), make=_loader(place), higher_is_better=None)
-
-
-def _loader(place: str) -> "_Loader":
-    return _Loader(str(Path(place).expanduser()) if Path(place).expanduser().exists() else place)
+    return EvaluateMetric(names=(name,), make=_Loader(place), higher_is_better=None)
 
 
 class _Loader:
     """Makes an `evaluate.Metric` of the hub or of a local folder."""
 
     def __init__(self, place: str) -> None:
-        self.place = place
+        folder = Path(place).expanduser()
+        self.place = str(folder) if folder.exists() else place
 
     def __call__(self) -> object:
         import evaluate

@@ -156,7 +156,7 @@ def make_reward(
         elif source.kind == "python":
             function = CallableReward(load_callable(source.target, where=f"--reward {source.text}"))
         else:
-            function = ClassifierReward(source.target, *load_classifier(source.target, dtype=dtype, device=device))
+            function = ClassifierReward(*load_classifier(source.target, dtype=dtype, device=device))
         parts.append(RewardPart(source, function))
     return Reward(parts)
 
@@ -204,7 +204,6 @@ class ClassifierReward:
     ends with its EOS. What is too long for its window is cut at the front.
     """
 
-    path: str
     model: Any
     tokenizer: Any
     in_background: bool = False

@@ -285,8 +285,7 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
 def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     """Measures the scale of a score that is not the task's own reward alone."""
     began, config, device = time.perf_counter(), work.config, _device()
-    own_folder = work.run_dir.shared("reward_model")
-    own = _finished(own_folder, config.reward_model.path) if own_folder.exists() else None
+    own = _finished(work.run_dir.shared("reward_model"), config.reward_model.path)
     values = None
     if own is not None:
         pad = load_tokenizer(str(sft.folder)).pad_token_id

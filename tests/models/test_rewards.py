@@ -241,8 +241,11 @@ def test_a_classifier_of_robertas_kind_cuts_long_texts_at_the_front(classifier, 
     )
     RobertaForSequenceClassification(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    [score] = make(f"classifier:{tmp_path}").scores(batch((" word" * 300,)))
-    assert score == score  # finite: NaN is refused
+    reward = make(f"classifier:{tmp_path}")
+    # 40 positions, two of which stand before the first: both long texts end in the same 38 tokens.
+    [longer, long, short] = (reward.scores(batch((" word" * count,)))[0] for count in (300, 200, 2))
+    assert longer == pytest.approx(long, rel=1e-5)
+    assert short != pytest.approx(long, rel=1e-3)
 
 
 def test_a_model_that_is_no_classifier_is_refused(tmp_path):

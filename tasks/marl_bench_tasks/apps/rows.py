@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from marl_bench.dataset_rows import check_data_folder, dataset_rows
-from marl_bench.errors import DataError, RowError
+from marl_bench.errors import DataError, RowError, shown
 from marl_bench.execution.problems import HUB
 from marl_bench.interfaces import DataSource
 from marl_bench_tasks.apps.embedded import embedded_rows
@@ -141,18 +141,18 @@ def _tests(given: Any, where: str) -> Mapping[str, Any]:
         found = json.loads(given)
     except (ValueError, TypeError, RecursionError) as error:
         raise RowError(
-            f"{where}: field input_output is {_short(given)}, no JSON ({error}); should be an object with tests.",
+            f"{where}: field input_output is {shown(given)}, no JSON ({error}); should be an object with tests.",
             reason="tests_not_json",
         ) from error
     if not isinstance(found, dict):
         raise RowError(
-            f"{where}: field input_output is {_short(given)}; should be an object with inputs and outputs.",
+            f"{where}: field input_output is {shown(given)}; should be an object with inputs and outputs.",
             reason="tests_not_an_object",
         )
     inputs, outputs = found.get("inputs"), found.get("outputs")
     if not isinstance(inputs, list) or not isinstance(outputs, list):
         raise RowError(
-            f"{where}: field input_output has inputs {_short(inputs)} and outputs {_short(outputs)}; should be two lists.",
+            f"{where}: field input_output has inputs {shown(inputs)} and outputs {shown(outputs)}; should be two lists.",
             reason="tests_without_lists",
         )
     if len(inputs) != len(outputs):
@@ -165,8 +165,3 @@ def _tests(given: Any, where: str) -> Mapping[str, Any]:
             f"{where}: field input_output has no input; should have at least one test.", reason="empty_tests"
         )
     return found
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -7,14 +7,11 @@ the key skill.
 import dataclasses
 import functools
 import random
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marl_bench_tasks.hh.vocabulary import HARMS, SLOT_WORDS
-
-# Long enough for every slot value, short enough that babble between two known words is no slot value.
-_SLOT_PATTERN = r"([\w'-]+(?: [\w'-]+){0,3})"
+from marl_bench_tasks.wordings import WordingParser, draw
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,21 +251,11 @@ def parse_sentence(sentence: str) -> Claim | None:
 
     The whole sentence has to be one wording; words that merely occur in it claim nothing.
     """
-    for marker, pattern, kind, order in _parsers():
-        if marker in sentence:
-            match = pattern.fullmatch(sentence)
-            if match:
-                by_slot = dict(zip(order, match.groups(), strict=True))
-                return Claim(kind.kind, tuple(by_slot[slot] for slot in kind.slots))
-    return None
-
-
-def draw(words: Sequence[str], rng: random.Random, *, excluded: Sequence[str]) -> str:
-    """Returns one of the words that is not excluded."""
-    word = rng.choice(words)
-    while word in excluded:
-        word = rng.choice(words)
-    return word
+    found = _parser().parse(sentence)
+    if found is None:
+        return None
+    kind, values = found
+    return Claim(kind.kind, tuple(values[slot] for slot in kind.slots))
 
 
 def _fill(wording: str, claim: Claim) -> str:
@@ -276,16 +263,5 @@ def _fill(wording: str, claim: Claim) -> str:
 
 
 @functools.cache
-def _parsers() -> tuple[tuple[str, re.Pattern[str], ClaimKind, tuple[str, ...]], ...]:
-    """Returns (longest literal piece, pattern, kind, slots in the order of the text) of every wording of answers.
-
-    The literal piece is looked for first because a substring test is far cheaper than a match.
-    """
-    parsers = []
-    for kind in CLAIM_KINDS.values():
-        for wording in kind.answer_wordings:
-            pieces = re.split(r"\{(\w+)\}", wording)
-            literals, order = pieces[0::2], tuple(pieces[1::2])
-            pattern = re.compile(_SLOT_PATTERN.join(re.escape(literal) for literal in literals))
-            parsers.append((max(literals, key=len), pattern, kind, order))
-    return tuple(parsers)
+def _parser() -> WordingParser[ClaimKind]:
+    return WordingParser((kind, wording) for kind in CLAIM_KINDS.values() for wording in kind.answer_wordings)

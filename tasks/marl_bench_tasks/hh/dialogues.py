@@ -7,8 +7,9 @@ computed from it. All is fiction, and harmful wishes are mild.
 import dataclasses
 import random
 
-from marl_bench_tasks.hh.claims import ITEMS, Claim, draw, human_sentence, random_claim
+from marl_bench_tasks.hh.claims import ITEMS, Claim, human_sentence, random_claim
 from marl_bench_tasks.hh.vocabulary import ACKNOWLEDGEMENTS, CHATTER, EVENTS, HARMS
+from marl_bench_tasks.wordings import draw
 from marl_bench_tasks.words import NAMES, RELATIONS
 
 ITEMS_TOLD = 5

@@ -6,13 +6,10 @@ A summary says the same in other words and copies the slot values, so copying fr
 import dataclasses
 import functools
 import random
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from marl_bench_tasks.tldr.vocabulary import SLOT_WORDS
-
-# Long enough for every slot value, short enough that babble between two known words is no slot value.
-_SLOT_PATTERN = r"([\w'-]+(?: [\w'-]+){0,3})"
+from marl_bench_tasks.wordings import WordingParser, draw
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,7 +229,7 @@ def random_fact(kind: str, rng: random.Random, *, name: str | None = None) -> Fa
         if slot == "name" and name is not None:
             values.append(name)
         else:
-            values.append(_draw(SLOT_WORDS[slot], rng, taken=values))
+            values.append(draw(SLOT_WORDS[slot], rng, excluded=values))
     return Fact(kind=kind, values=tuple(values))
 
 
@@ -240,7 +237,7 @@ def with_wrong_value(fact: Fact, rng: random.Random) -> Fact:
     """Returns the fact with the value of one slot exchanged for another word of its list."""
     changed = rng.randrange(len(fact.values))
     values = list(fact.values)
-    values[changed] = _draw(SLOT_WORDS[PREDICATES[fact.kind].slots[changed]], rng, taken=values)
+    values[changed] = draw(SLOT_WORDS[PREDICATES[fact.kind].slots[changed]], rng, excluded=values)
     return Fact(kind=fact.kind, values=tuple(values))
 
 
@@ -259,20 +256,11 @@ def parse_summary_sentence(sentence: str) -> Fact | None:
 
     The whole sentence has to be one wording; words that merely occur in it state nothing.
     """
-    for marker, pattern, predicate, order in _parsers():
-        if marker in sentence:
-            match = pattern.fullmatch(sentence)
-            if match:
-                by_slot = dict(zip(order, match.groups(), strict=True))
-                return Fact(kind=predicate.kind, values=tuple(by_slot[slot] for slot in predicate.slots))
-    return None
-
-
-def _draw(words: Sequence[str], rng: random.Random, *, taken: Sequence[str]) -> str:
-    word = rng.choice(words)
-    while word in taken:
-        word = rng.choice(words)
-    return word
+    found = _parser().parse(sentence)
+    if found is None:
+        return None
+    kind, values = found
+    return Fact(kind=kind.kind, values=tuple(values[slot] for slot in kind.slots))
 
 
 def _fill(wording: str, fact: Fact) -> str:
@@ -280,16 +268,5 @@ def _fill(wording: str, fact: Fact) -> str:
 
 
 @functools.cache
-def _parsers() -> tuple[tuple[str, re.Pattern[str], Predicate, tuple[str, ...]], ...]:
-    """Returns (longest literal piece, pattern, predicate, slots in the order of the text) of every wording.
-
-    The literal piece is looked for first because a substring test is far cheaper than a match.
-    """
-    parsers = []
-    for predicate in PREDICATES.values():
-        for wording in predicate.summary_wordings:
-            pieces = re.split(r"\{(\w+)\}", wording)
-            literals, order = pieces[0::2], tuple(pieces[1::2])
-            pattern = re.compile(_SLOT_PATTERN.join(re.escape(literal) for literal in literals))
-            parsers.append((max(literals, key=len), pattern, predicate, order))
-    return tuple(parsers)
+def _parser() -> WordingParser[Predicate]:
+    return WordingParser((kind, wording) for kind in PREDICATES.values() for wording in kind.summary_wordings)

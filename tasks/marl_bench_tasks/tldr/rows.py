@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from marl_bench.dataset_rows import check_data_folder, dataset_rows
-from marl_bench.errors import RowError
+from marl_bench.errors import RowError, shown
 
 HUB_ID = "openai/summarize_from_feedback"
 CONFIG = "comparisons"
@@ -56,7 +56,7 @@ def check_row(row: Mapping[str, Any], *, split: str, where: str) -> Row:
     info = row.get("info")
     if not isinstance(info, Mapping):
         raise RowError(
-            f"{where}: field info is {_short(info)}; should hold post, title and subreddit.", reason="without_post"
+            f"{where}: field info is {shown(info)}; should hold post, title and subreddit.", reason="without_post"
         )
     post = info.get("post")
     if not isinstance(post, str) or not post.strip():
@@ -66,7 +66,7 @@ def check_row(row: Mapping[str, Any], *, split: str, where: str) -> Row:
     texts: list[Any] = [each.get("text") for each in given if isinstance(each, Mapping)]
     if len(texts) != 2 or not all(isinstance(text, str) and text.strip() for text in texts):
         raise RowError(
-            f"{where}: field summaries is {_short(summaries)}; should be two entries with a text each.",
+            f"{where}: field summaries is {shown(summaries)}; should be two entries with a text each.",
             reason="without_two_summaries",
         )
     choice = row.get("choice")
@@ -117,8 +117,3 @@ def hub_rows(revision: str | None) -> Iterable[tuple[str, str, dict[str, Any]]]:
 def _names_config(folder: Path) -> bool:
     readme = folder / "README.md"
     return readme.is_file() and f"config_name: {CONFIG}" in readme.read_text(encoding="utf-8", errors="replace")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from marl_bench.dataset_rows import check_data_folder, dataset_rows
-from marl_bench.errors import RowError
+from marl_bench.errors import RowError, shown
 from marl_bench_tasks.webgpt.prompts import Quote
 
 HUB_ID = "openai/webgpt_comparisons"
@@ -81,7 +81,7 @@ def check_row(row: Mapping[str, Any], *, split: str, where: str) -> Row:
     question = row.get("question")
     if not isinstance(question, Mapping):
         raise RowError(
-            f"{where}: field question is {_short(question)}; should hold dataset, id and full_text.",
+            f"{where}: field question is {shown(question)}; should hold dataset, id and full_text.",
             reason="without_question",
         )
     text = question.get("full_text")
@@ -149,7 +149,7 @@ def _quotes(row: Mapping[str, Any], side: int, *, where: str) -> tuple[Quote, ..
     titles, extracts = (given.get(name, []) for name in ("title", "extract"))
     if not _are_texts(titles) or not _are_texts(extracts):
         raise RowError(
-            f"{where}: field quotes_{side} is {_short(quotes)}; should hold a list of texts title and one extract.",
+            f"{where}: field quotes_{side} is {shown(quotes)}; should hold a list of texts title and one extract.",
             reason="wrong_quotes",
         )
     if len(titles) != len(extracts):
@@ -168,8 +168,3 @@ def _are_texts(values: Any) -> TypeGuard[Sequence[str]]:
 
 def _has_tokens(tokens: Any) -> bool:
     return isinstance(tokens, Mapping) and any(tokens.get(name) for name in ("prefix", "completion"))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
