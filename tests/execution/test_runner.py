@@ -169,8 +169,10 @@ def test_a_lost_helper_is_replaced_and_its_program_run_again(two_workers, monkey
 
     def kill_soon():
         time.sleep(0.3)
-        for pid in set(descendants(os.getpid())) - before:
-            if _is_helper(pid):
+        # In the order of `descendants`, parents first: a program, which is a fork of its helper and has its command line, that died
+        # before it would be seen to die by a helper still alive.
+        for pid in descendants(os.getpid()):
+            if pid not in before and _is_helper(pid):
                 os.kill(pid, signal.SIGKILL)
 
     before = set(descendants(os.getpid()))
