@@ -99,6 +99,25 @@ class Task(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class JudgePrompt:
+    """What a judge of pairs is asked.
+
+    Attributes:
+        id: Name in tables, for example `tldr-summary`.
+        version: Raised whenever a word changes.
+        system: System message.
+        template: User message, in which `{{prompt}}`, `{{first}}` and `{{second}}` are replaced by texts, literally and once.
+        subsets: Subsets of the prompts that it is for; empty means all that no other prompt of the task names.
+    """
+
+    id: str
+    version: str
+    system: str
+    template: str
+    subsets: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class TaskSpec:
     """What a task's entry point holds.
 
@@ -113,6 +132,7 @@ class TaskSpec:
         score_range: Lowest and highest score of a `rule` reward; None for a reward model or where there are no bounds.
         base_model: Folder of the small base model that `model.path=tiny` means for this task, or None for the package's own.
         settings: Preset name to the configuration keys that the task puts over that preset.
+        judge_prompts: What a judge of pairs is asked; empty means a general prompt.
     """
 
     id: str
@@ -125,6 +145,7 @@ class TaskSpec:
     score_range: tuple[float, float] | None = None
     base_model: Path | None = None
     settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    judge_prompts: Sequence[JudgePrompt] = ()
 
 
 # Termination rules
