@@ -5,7 +5,7 @@ from typing import Any
 
 from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.formatting import counted, number, percent, percent_interval
-from marl_bench.reporting.plots import Plot
+from marl_bench.reporting.plots.plot import Plot
 from marl_bench.reporting.reading import read
 from marl_bench.reporting.rendering import as_markdown, markdown_text
 from marl_bench.reporting.subsets import subsets_table
@@ -95,7 +95,7 @@ def _win_rates(comparison: Comparison) -> str:
 
 
 def _plots(plots: Sequence[Plot]) -> str:
-    return _section("Plots", "\n\n".join(f"![{plot.title}]({plot.file_name})\n\n{plot.caption}" for plot in plots))
+    return _section("Plots", "\n\n".join(f"![{plot.alt}]({plot.file_name})\n\n{plot.caption}" for plot in plots))
 
 
 def _what_was_run(comparison: Comparison) -> str:
