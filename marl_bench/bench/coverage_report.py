@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from marl_bench.bench.coverage import Coverage, CoverageCase, PowerCase, StatisticsResult, digest_of_sources
-from marl_bench.bench.coverage_cases import RESAMPLES
+from marl_bench.bench.coverage import RESAMPLES, Coverage, CoverageCase, PowerCase, StatisticsResult, digest_of_sources
 from marl_bench.errors import ConfigError
 from marl_bench.reporting.rendering import as_markdown as table_as_markdown
 from marl_bench.reporting.tables import Table

@@ -84,6 +84,7 @@ def difference(
     scores, other_scores = _on_shared_prompts(first, second, metric, seeds)
     over_prompts = difference_over_prompts(
         _mean_over_seeds(scores) - _mean_over_seeds(other_scores),
+        of_rates=bool(np.isin(scores, (0, 1)).all() and np.isin(other_scores, (0, 1)).all()),
         rng=generator(first.arm.name, second.arm.name, metric, "prompts"),
     )
     if over_prompts is None:
