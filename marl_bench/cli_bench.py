@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from marl_bench.reporting.tables import Table
 
 app = typer.Typer(
-    help="Benchmarks of marl-bench's own speed.",
+    help="Benchmarks of marl-bench's own speed, and of what its statistics claim.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -66,6 +66,26 @@ def execution(
 
     size = ExecutionSize(workers=workers, programs=programs, rounds=rounds, endurance=endurance)
     result = bench_execution(size)
+    _show(tables(result))
+    _write(as_json(result), json)
+
+
+@app.command(epilog="Example: marl-bench bench rouge --processes 4")
+def rouge(
+    pairs: Annotated[int, typer.Option(metavar="N", min=1, help="Pairs of texts of a round.")] = 10_000,
+    words: Annotated[int, typer.Option(metavar="N", min=1, help="Mean words of each text.")] = 60,
+    processes: Annotated[int, typer.Option(metavar="N", min=1, help="Processes side by side.")] = 2,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds, in which the contenders take turns.")] = 3,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every measured time.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Compare ROUGE over processes with rouge-score's own loop; the values must be the same."""
+    from marl_bench.bench.rouge import RougeSize, as_json, bench_rouge, tables
+    from marl_bench.display import counted
+
+    size = RougeSize(pairs=pairs, words=words, processes=processes, rounds=rounds)
+    with counted("turn", done=0, total=2 * rounds, quiet=quiet) as show:
+        result = bench_rouge(size, show=show)
     _show(tables(result))
     _write(as_json(result), json)
 
