@@ -14,6 +14,7 @@ from marl_bench.bench.coverage import (
     CoverageCase,
     Make,
     applied,
+    applied_with_rng,
     flat_mean,
     prompt_ids,
 )
@@ -25,6 +26,7 @@ from marl_bench.statistics.correlation import cluster_bootstrap_correlation
 from marl_bench.statistics.intervals import Interval, mean_interval
 from marl_bench.statistics.length_control import length_controlled_win_rate
 from marl_bench.statistics.robust import interquartile_mean, probability_of_improvement
+from marl_bench.statistics.seeds import seed_interval
 from marl_bench.statistics.win_rates import win_rate
 
 Rng = np.random.Generator
@@ -52,6 +54,22 @@ def _means_over_seeds() -> Iterator[CoverageCase]:
             applied(lambda values: mean_interval(values.tolist()), data.normal(seeds)),
             0.0,
         )
+    for seeds in (2, 3, 5, 10):
+        draw = data.passes_of_seeds(seeds, 64)
+        for compute, name, use in (
+            (_over_seeds, "Student t over seeds", "report"),
+            (_t_of_means, "Student t over seeds, means that are equal believed", "naive"),
+        ):
+            # Over two seeds one pair of means in seven is equal, and its interval is then as wide as it must be for the others too.
+            yield CoverageCase(
+                name,
+                "passes of 64 prompts, 9 of 10",
+                f"{seeds} seeds",
+                applied_with_rng(compute, draw),
+                0.9,
+                use,  # type: ignore[arg-type]  # a literal in the tuple above
+                most={2: 100.0, 3: 98.0}.get(seeds, 97.0),
+            )
     for seeds in (3, 5, 10, 20):
         yield CoverageCase(
             "percentile bootstrap over seeds",
@@ -61,6 +79,14 @@ def _means_over_seeds() -> Iterator[CoverageCase]:
             0.0,
             "naive",
         )
+
+
+def _over_seeds(values: data.Floats, rng: Rng) -> Interval | None:
+    return seed_interval(values, rng=rng, resamples=RESAMPLES)
+
+
+def _t_of_means(values: data.Floats, _rng: Rng) -> Interval | None:
+    return mean_interval(values.mean(axis=1).tolist())
 
 
 def _percentile_bootstrap(draw: data.Draw) -> Make:

@@ -163,3 +163,21 @@ def test_twenty_seeds_use_the_two_level_bootstrap() -> None:
     assert seed_interval(table, rng=_rng()) == two_level_bootstrap_interval(table, rng=_rng())
     fewer = table[:-1]
     assert seed_interval(fewer, rng=_rng()) != two_level_bootstrap_interval(fewer, rng=_rng())
+
+
+def test_equal_means_of_samples_that_differ_are_a_coincidence() -> None:
+    # Both seeds pass two of four prompts, but not the same: variances 1/2, 1/2, 0, 0 over seeds, so (1/2 + 1/2) / 16 = 1/16 of a mean;
+    # half = 12.706205 * (1/4) / sqrt(2) = 2.246161.
+    found = seed_interval(np.array([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0]]), rng=_rng())
+    assert found is not None
+    assert (found.estimate, found.half_width) == pytest.approx((0.5, 2.246161), abs=1e-6)
+
+
+def test_seeds_with_the_same_samples_do_not_differ() -> None:
+    found = seed_interval(np.array([[1.0, 0.0, np.nan], [1.0, 0.0, np.nan]]), rng=_rng())
+    assert found is not None and found.half_width == 0.0
+
+
+def test_means_that_differ_are_believed() -> None:
+    table = np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]])
+    assert seed_interval(table, rng=_rng()) == mean_interval([0.75, 0.5])
