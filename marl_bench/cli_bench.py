@@ -103,6 +103,9 @@ def statistics(
         ),
     ] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the tables.")] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only cases whose names have this in them, such as 'win rate'.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Simulate how often intervals hold the truth and tests see a difference; exit status 1 if one does not do what it should."""
@@ -112,7 +115,14 @@ def statistics(
     from marl_bench.bench.power_cases import power_cases
     from marl_bench.display import counted
 
-    coverage, power = coverage_cases(), power_cases()
+    if only is not None and (json or markdown):
+        raise ConfigError("--only: the files hold all cases; leave --json and --markdown out, or --only.")
+    coverage = [case for case in coverage_cases() if (only or "") in case.name]
+    power = [case for case in power_cases() if (only or "") in case.name]
+    if not coverage and not power:
+        raise ConfigError(
+            f"--only '{only}': no case has that in its name; for example 'win rate', 'seeds' or '50 prompts'."
+        )
     names = {case.name for case in coverage} | {case.name for case in power}
     known = {name: found for name, found in report.known(json).items() if name in names}
     with counted("case", done=0, total=len(names), quiet=quiet) as show:

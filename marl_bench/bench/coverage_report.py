@@ -15,11 +15,11 @@ COMMAND = "marl-bench bench statistics"
 
 
 def tables(result: StatisticsResult) -> list[Table]:
-    """Returns the tables of coverage, of naive intervals, and of power."""
+    """Returns the tables of coverage, of naive intervals, and of power; those without a row are left out."""
     used = [(case, found) for case, found in result.coverage if case.use == "report"]
     naive = [(case, found) for case, found in result.coverage if case.use == "naive"]
     columns = ["Interval", "Data", "Size", "Covers", "± (simulation)", "Too high", "Half-width", "Simulations"]
-    return [
+    found = [
         Table(
             "Coverage of the intervals that reports show, nominal 95 %",
             [*columns, "Mark"],
@@ -40,6 +40,7 @@ def tables(result: StatisticsResult) -> list[Table]:
         ),
         _power_table(result),
     ]
+    return [table for table in found if table.rows]
 
 
 def _coverage_row(case: CoverageCase, found: Coverage) -> list[str]:
