@@ -33,9 +33,10 @@ def cluster_bootstrap_interval(
     found = cluster_sums(values, clusters)
     if found.count < 2:
         return None
+    equal = bool((found.sizes == found.sizes[0]).all())  # as a rule; every resample then holds as many values
     means = np.concatenate(
         [
-            found.sums[drawn].sum(axis=1) / found.sizes[drawn].sum(axis=1)
+            found.sums[drawn].sum(axis=1) / (found.sizes.sum() if equal else found.sizes[drawn].sum(axis=1))
             for drawn in _draws(found.count, resamples=resamples, rng=rng)
         ]
     )
