@@ -1,29 +1,18 @@
 """The verb `marl-bench compare`: parse, call one function, print."""
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from marl_bench.cli_options import REFERENCE_DIR, MaxUnscored, ReferenceDir, Strict, show_table
 from marl_bench.errors import ConfigError, RegressionError
 
 if TYPE_CHECKING:
     from marl_bench.reporting.regression import MarginVerdict
     from marl_bench.reporting.side_by_side import SideBySide
-
-REFERENCE_DIR = Path("results") / "reference"
-
-ReferenceDir = Annotated[Path, typer.Option(metavar="FOLDER", help="Where named references lie.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Fail unless every margin is shown to be kept.")]
-MaxUnscored = Annotated[
-    float,
-    typer.Option(
-        metavar="SHARE", min=0, max=1, help="Largest share without a score (or partner) that a margin allows."
-    ),
-]
 
 
 def compare(  # noqa: PLR0913 (one parameter an option)
@@ -90,7 +79,6 @@ def show(found: "SideBySide", verdicts: "Sequence[MarginVerdict]", *, json: bool
     """Prints a comparison: JSON, lines for pipes, or tables for a terminal."""
     from marl_bench.reporting.contrast_tables import as_data, sentences, tables
     from marl_bench.reporting.regression import verdict_sentence
-    from marl_bench.reporting.rendering import as_plain_text, as_rich_table
 
     if json:
         import json as json_text
@@ -99,15 +87,8 @@ def show(found: "SideBySide", verdicts: "Sequence[MarginVerdict]", *, json: bool
         return
     for warning in [*found.warnings, *found.unmatched, *found.open_cells]:
         typer.echo(f"Warning | {warning}")
-    if sys.stdout.isatty():
-        from rich.console import Console
-
-        console = Console()
-        for table in tables(found):
-            console.print(as_rich_table(table))
-            console.print(table.note, style="dim", highlight=False, markup=False)
-    else:
-        typer.echo("\n".join(as_plain_text(table) for table in tables(found)))
+    for table in tables(found):
+        show_table(table)
     typer.echo("\n".join(f"Reading | {text}" for text in sentences(found)))
     if verdicts:
         typer.echo("\n".join(f"Margin | {verdict_sentence(one)}" for one in verdicts))

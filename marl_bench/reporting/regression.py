@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from marl_bench.errors import ConfigError, RecordError, UnscoredError
 from marl_bench.reporting.comparison import Difference
-from marl_bench.reporting.contrasts import Contrast
-from marl_bench.reporting.formatting import counted, interval, metric_name, number, percent, signed
+from marl_bench.reporting.contrasts import Contrast, Pair
+from marl_bench.reporting.formatting import counted, interval, metric_name, percent, signed
 from marl_bench.reporting.side_by_side import SideBySide
 from marl_bench.statistics.intervals import Interval
 
@@ -84,9 +84,7 @@ def judge_margins(
             f"{option}: {'; '.join(found.open_cells)}; what did not finish cannot pass. Finish the run, or name arm and seed."
         )
     return [
-        margin_verdict(
-            _checked(found, margin, pair.first.arm.label, pair.second.arm.label, max_unscored, option), margin
-        )
+        margin_verdict(_checked(found, margin, pair, max_unscored=max_unscored, option=option), margin)
         for margin in margins
         for pair in found.pairs
     ]
@@ -127,7 +125,7 @@ def verdict_sentence(found: MarginVerdict) -> str:
     """Returns the verdict as one sentence with its numbers."""
     difference = found.contrast.difference
     pair = f"{difference.arm.label} against {difference.reference.label}"
-    margin = f"{metric_name(found.margin.metric)}, margin {number(found.margin.size)}"
+    margin = f"{metric_name(found.margin.metric)}, margin {found.margin.size:g}"
     seeds = "" if len(difference.seeds) > 1 else "; one seed, so another training run may say otherwise"
     says = {
         REGRESSED: "regressed: worse by more than the margin",
@@ -138,7 +136,8 @@ def verdict_sentence(found: MarginVerdict) -> str:
     return f"{pair}, {margin}: {says}; {change}, 95 % over {found.over} {interval(found.interval)}{seeds}."
 
 
-def _checked(found: SideBySide, margin: Margin, arm: str, reference: str, max_unscored: float, option: str) -> Contrast:
+def _checked(found: SideBySide, margin: Margin, pair: Pair, *, max_unscored: float, option: str) -> Contrast:
+    arm, reference = pair.first.arm.label, pair.second.arm.label
     where = f"{option} {margin.metric}: {arm} against {reference}"
     contrast = next(
         (
@@ -156,6 +155,12 @@ def _checked(found: SideBySide, margin: Margin, arm: str, reference: str, max_un
         raise ConfigError(
             f"{where}: neither end of this metric is better, so it cannot become worse; name another one."
         )
+    require_scored(contrast, where=where, max_unscored=max_unscored)
+    return contrast
+
+
+def require_scored(contrast: Contrast, *, where: str, max_unscored: float) -> None:
+    """Raises `UnscoredError` if too many samples have no score, or too many of the baseline's prompts no partner."""
     share = max(contrast.unscored_shares)
     if share > max_unscored:
         raise UnscoredError(
@@ -169,4 +174,3 @@ def _checked(found: SideBySide, margin: Margin, arm: str, reference: str, max_un
             f"{contrast.unpaired.only_second[0]}), more than {percent(max_unscored)}; evaluate on the same prompts, or allow more with "
             "--max-unscored."
         )
-    return contrast
