@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from marl_bench.reporting.plots.plot import WIDTH_INCHES, Plot, Sketch
-from marl_bench.reporting.plots.text import wrapped
+from marl_bench.reporting.plots.text import balanced, wrapped
 from marl_bench.reporting.plots.theme import DARK, LIGHT, Theme
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def compose(sketch: Sketch, theme: Theme) -> "Figure":
     figure = Figure(figsize=(WIDTH_INCHES, sketch.height), dpi=_DPI, facecolor=theme.background)
     FigureCanvasAgg(figure)  # no pyplot: no global figures, no display
     sketch.draw(figure, theme)
-    title = wrapped(sketch.title, _TITLE_POINTS, width=_text_width(), bold=True)
-    subtitle = wrapped(sketch.subtitle, _SUBTITLE_POINTS, width=_text_width())
+    title = balanced(sketch.title, _TITLE_POINTS, width=_text_width(), bold=True)
+    subtitle = balanced(sketch.subtitle, _SUBTITLE_POINTS, width=_text_width())
     title_height = len(title) * _TITLE_POINTS * _LINE_SPACING / _POINTS_PER_INCH
     head = _MARGIN + title_height + len(subtitle) * _SUBTITLE_POINTS * _LINE_SPACING / _POINTS_PER_INCH + 0.1
     legend = _legend(figure, theme)

@@ -5,14 +5,20 @@ from pathlib import Path
 
 from marl_bench.records import Cell
 from marl_bench.reporting.comparison import Comparison
-from marl_bench.reporting.plots import forest, learning
+from marl_bench.reporting.plots import forest, frontier, learning, macro_lengths, parity
 from marl_bench.reporting.plots.canvas import plain_style, render
 from marl_bench.reporting.plots.plot import Gallery, LeftOut, Plot, Sketch
 from marl_bench.reporting.plots.source import PlotSource, plot_source
 
 Kind = Callable[[PlotSource], Iterable[Sketch | LeftOut]]
 
-_KINDS: Sequence[Kind] = (forest.sketches, learning.sketches)
+_KINDS: Sequence[Kind] = (
+    forest.sketches,
+    learning.sketches,
+    frontier.sketches,
+    parity.sketches,
+    macro_lengths.sketches,
+)
 
 
 def draw_plots(

@@ -107,6 +107,9 @@ def _draw_arm(axes: "Axes", theme: Theme, source: PlotSource, arm: Arm, one: Pan
     style = source.styles[arm.name]
     xs, mean, ys = mean_line(one.curves[arm.name])
     edges = band(ys) if banded else None
+    if not banded and 1 < len(ys) < INTERVAL_FROM_SEEDS:
+        for seed_xs, seed_ys in one.curves[arm.name].values():
+            axes.plot(seed_xs, seed_ys, color=style.of(theme), linestyle=style.line, linewidth=0.8, alpha=0.55)
     if edges:
         axes.fill_between(xs, *edges, color=style.of(theme), alpha=0.15, linewidth=0)
         for edge in edges:  # so that the band is seen in black and white, too
@@ -142,7 +145,7 @@ def _draw_facets(
                     axes.plot(xs, mean, color=theme.faint, linewidth=0.6, zorder=1)
             _draw_arm(axes, theme, source, arm, one, banded=banded)
             axes.get_lines()[-1].set_label("_")  # the panel's title names it
-            axes.set_title("\n".join(_facet_title(arm.label)), loc="left", size=_FACET_LABEL_POINTS, color=theme.text)
+            axes.set_title(facet_title(arm.label), loc="left", size=_FACET_LABEL_POINTS, color=theme.text)
             axes.tick_params(labelbottom=index + PANEL_COLUMNS >= len(arms))
             _whole(axes, one)
         for axes in grid.flat[len(arms) :]:
@@ -151,9 +154,11 @@ def _draw_facets(
         part.supylabel(one.y, size=9.5, color=theme.text)
 
 
-def _facet_title(label: str) -> list[str]:
-    lines = wrapped(label, _FACET_LABEL_POINTS, width=(WIDTH_INCHES / PANEL_COLUMNS - 0.35) * 72)
-    return lines if len(lines) <= 2 else [lines[0], f"{lines[1][:-1]}…"]
+def facet_title(label: str, *, columns: int = PANEL_COLUMNS) -> str:
+    """Returns a label as the title of a small panel: two lines at most."""
+    width = (WIDTH_INCHES / columns - 0.35) * 72
+    lines = wrapped(label, _FACET_LABEL_POINTS, width=width)
+    return "\n".join(lines if len(lines) <= 2 else [lines[0], f"{lines[1][:-1]}…"])
 
 
 def _whole(axes: "Axes", one: Panel) -> None:

@@ -25,20 +25,18 @@ def text_points(text: str, size: float, *, bold: bool = False) -> float:
     return float(renderer.get_text_width_height_descent(text, font, False)[0])  # type: ignore[no-untyped-call]
 
 
-def wrapped(text: str, size: float, *, width: float, bold: bool = False) -> list[str]:
-    """Returns the lines of a text none of which is wider than `width` points; words too long for a line are broken.
-
-    Lines are about equally long: no last word stands alone.
-    """
-    lines = _wrapped(text, size, width=width, bold=bold)
+def balanced(text: str, size: float, *, width: float, bold: bool = False) -> list[str]:
+    """Returns what `wrapped` does with lines about equally long: no last word stands alone."""
+    lines = wrapped(text, size, width=width, bold=bold)
     for part in range(_STEPS // 2, _STEPS):
-        narrower = _wrapped(text, size, width=width * part / _STEPS, bold=bold) if len(lines) > 1 else lines
+        narrower = wrapped(text, size, width=width * part / _STEPS, bold=bold) if len(lines) > 1 else lines
         if len(narrower) == len(lines):
             return narrower
     return lines
 
 
-def _wrapped(text: str, size: float, *, width: float, bold: bool) -> list[str]:
+def wrapped(text: str, size: float, *, width: float, bold: bool = False) -> list[str]:
+    """Returns the lines of a text none of which is wider than `width` points; words too long for a line are broken."""
     lines = [""]
     for piece in _pieces(text, size, width=width, bold=bold):
         if text_points((lines[-1] + piece).rstrip(), size, bold=bold) <= width or not lines[-1]:
