@@ -83,7 +83,7 @@ def compose(sketch: Sketch, theme: Theme) -> "Figure":
     FigureCanvasAgg(figure)  # no pyplot: no global figures, no display
     sketch.draw(figure, theme)
     title = balanced(sketch.title, _TITLE_POINTS, width=_text_width(), bold=True)
-    subtitle = balanced(sketch.subtitle, _SUBTITLE_POINTS, width=_text_width())
+    subtitle = wrapped(sketch.subtitle, _SUBTITLE_POINTS, width=_text_width())
     title_height = len(title) * _TITLE_POINTS * _LINE_SPACING / _POINTS_PER_INCH
     head = _MARGIN + title_height + len(subtitle) * _SUBTITLE_POINTS * _LINE_SPACING / _POINTS_PER_INCH + 0.1
     legend = _legend(figure, theme)
