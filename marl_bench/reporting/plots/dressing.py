@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from marl_bench.reporting.plots.text import shortened
+from marl_bench.reporting.plots.text import shortened, wrapped
 from marl_bench.reporting.plots.theme import Style, Theme
 
 if TYPE_CHECKING:
@@ -54,3 +54,11 @@ def line_style(style: Style, theme: Theme) -> dict[str, object]:
         "markersize": 6.0,
         "linewidth": 2.0,
     }
+
+
+def two_lines(label: str, size: float, *, width: float) -> str:
+    """Returns a label on two lines at most, none wider than `width` points; what does not fit loses its middle."""
+    lines = wrapped(label, size, width=width)
+    if len(lines) <= 2:
+        return "\n".join(lines)
+    return "\n".join(wrapped(shortened(label, size, width=1.8 * width), size, width=width)[:2])

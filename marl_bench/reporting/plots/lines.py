@@ -9,10 +9,17 @@ import numpy as np
 
 from marl_bench.reporting.comparison import Arm
 from marl_bench.reporting.formatting import counted
-from marl_bench.reporting.plots.dressing import MANY_ARMS, PANEL_COLUMNS, dress, legend_label, line_style, marked_every
+from marl_bench.reporting.plots.dressing import (
+    MANY_ARMS,
+    PANEL_COLUMNS,
+    dress,
+    legend_label,
+    line_style,
+    marked_every,
+    two_lines,
+)
 from marl_bench.reporting.plots.plot import WIDTH_INCHES
 from marl_bench.reporting.plots.source import Curve, Numbers, PlotSource, mean_line
-from marl_bench.reporting.plots.text import wrapped
 from marl_bench.reporting.plots.theme import Theme
 
 if TYPE_CHECKING:
@@ -156,9 +163,7 @@ def _draw_facets(
 
 def facet_title(label: str, *, columns: int = PANEL_COLUMNS) -> str:
     """Returns a label as the title of a small panel: two lines at most."""
-    width = (WIDTH_INCHES / columns - 0.35) * 72
-    lines = wrapped(label, _FACET_LABEL_POINTS, width=width)
-    return "\n".join(lines if len(lines) <= 2 else [lines[0], f"{lines[1][:-1]}…"])
+    return two_lines(label, _FACET_LABEL_POINTS, width=(WIDTH_INCHES / columns - 0.35) * 72)
 
 
 def _whole(axes: "Axes", one: Panel) -> None:
