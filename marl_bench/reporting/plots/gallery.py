@@ -1,5 +1,6 @@
 """All plots of a report, in the order in which it shows them."""
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from marl_bench.records import Cell
@@ -19,6 +20,7 @@ from marl_bench.reporting.plots import (
 from marl_bench.reporting.plots.canvas import plain_style, render
 from marl_bench.reporting.plots.plot import Gallery, LeftOut, Plot, Sketch
 from marl_bench.reporting.plots.source import PlotSource, plot_source
+from marl_bench.reporting.plots.text import in_title
 from marl_bench.run_dir import RunDir
 
 Kind = Callable[[PlotSource], Iterable[Sketch | LeftOut]]
@@ -73,4 +75,14 @@ def _drawn(sketch: Sketch, formats: Collection[str]) -> Plot:
 
 def _all(source: PlotSource) -> Iterator[Sketch | LeftOut]:
     for kind in _KINDS:
-        yield from kind(source)
+        for found in kind(source):
+            yield (
+                found if isinstance(found, LeftOut) else dataclasses.replace(found, title=_titled(source, found.title))
+            )
+
+
+def _titled(source: PlotSource, title: str) -> str:
+    """Returns a title in which very long labels of arms have lost their middle."""
+    for label in sorted((arm.label for arm in source.arms), key=len, reverse=True):
+        title = title.replace(label, in_title(label))
+    return title

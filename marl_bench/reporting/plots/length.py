@@ -11,7 +11,7 @@ from marl_bench.reporting.formatting import interval, metric_name, number, perce
 from marl_bench.reporting.plots.dressing import MANY_ARMS, dress, legend_label, line_style
 from marl_bench.reporting.plots.plot import LeftOut, Sketch
 from marl_bench.reporting.plots.source import Numbers, PlotSource
-from marl_bench.reporting.plots.theme import Theme
+from marl_bench.reporting.plots.theme import Style, Theme
 from marl_bench.statistics.intervals import Interval
 
 if TYPE_CHECKING:
@@ -174,18 +174,19 @@ def _draw(
     if found.rates:
         left.axhline(50, color=theme.muted, linewidth=0.9, linestyle=(0, (3, 3)))
     for one in found.points:
-        _draw_point(left, theme, source, one, scale=scale)
+        # A line and a marker of one arm have one entry in the legend: the line's.
+        label = "_" if one.arm.name in bins else legend_label(one.arm.label)
+        _draw_point(left, theme, source.styles[one.arm.name], one, scale=scale, label=label)
     for axes in rest:
         metric = source.comparison.primary_metric
         dress(axes, theme, x="Response length (tokens)", y=titled(metric_name(metric)))
         for arm in source.arms:
             if arm.name in bins:
                 style = line_style(source.styles[arm.name], theme)
-                axes.plot(*bins[arm.name], label=legend_label(arm.label), **style)  # type: ignore[arg-type]
+                axes.plot(*bins[arm.name], label=legend_label(arm.label), **style)
 
 
-def _draw_point(axes: "Axes", theme: Theme, source: PlotSource, one: _Point, *, scale: float) -> None:
-    style = source.styles[one.arm.name]
+def _draw_point(axes: "Axes", theme: Theme, style: Style, one: _Point, *, scale: float, label: str) -> None:
     colour = style.of(theme)
     if one.value_interval:
         ends = [scale * one.value_interval.low, scale * one.value_interval.high]
@@ -197,5 +198,5 @@ def _draw_point(axes: "Axes", theme: Theme, source: PlotSource, one: _Point, *, 
         [one.length],
         [scale * one.value],
         **{**line_style(style, theme), "markersize": 9.0, "linestyle": "none"},  # type: ignore[arg-type]
-        label=legend_label(one.arm.label),
+        label=label,
     )

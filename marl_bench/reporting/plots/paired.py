@@ -3,13 +3,13 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from marl_bench.reporting.comparison import Difference
-from marl_bench.reporting.formatting import interval, metric_name, signed
-from marl_bench.reporting.plots.dressing import PANEL_COLUMNS, dress
+from marl_bench.reporting.formatting import interval, metric_name, signed, titled
+from marl_bench.reporting.plots.dressing import PANEL_COLUMNS, dress, two_lines
 from marl_bench.reporting.plots.lines import facet_title
 from marl_bench.reporting.plots.plot import LeftOut, Sketch
 from marl_bench.reporting.plots.source import Numbers, PlotSource
@@ -121,7 +121,8 @@ def _draw(figure: "Figure", theme: Theme, source: PlotSource, panels: Sequence[_
         axes.tick_params(labelbottom=index + columns >= len(panels))
     figure.supxlabel("Prompts, ascending (%)", size=9.5, color=theme.text)
     reference = panels[0].found.reference.label
-    figure.supylabel(f"{metric_name(metric)} minus {reference}"[:60], size=9.5, color=theme.text)
+    label = two_lines(f"{titled(metric_name(metric))} minus {reference}", 9.5, width=130.0 * rows)
+    figure.supylabel(label, size=9.5, color=theme.text)
 
 
 def _draw_panel(axes: "Axes", theme: Theme, source: PlotSource, one: _Sorted) -> None:
@@ -140,6 +141,6 @@ def _draw_panel(axes: "Axes", theme: Theme, source: PlotSource, one: _Sorted) ->
         axes.axhspan(over.interval.low, over.interval.high, color=theme.text, alpha=0.16, linewidth=0)
     axes.axhline(found.delta, color=theme.text, linewidth=1.1, linestyle=(0, (4, 2)))
     axes.set_xlim(0, 100)
-    corner = {"transform": axes.transAxes, "size": 8, "color": theme.text}
+    corner: dict[str, Any] = {"transform": axes.transAxes, "size": 8, "color": theme.text}
     axes.text(0.03, 0.96, f"higher on {over.higher:,}\nmean {signed(found.delta)}", va="top", **corner)
     axes.text(0.97, 0.04, f"lower on {over.lower:,}", ha="right", va="bottom", **corner)
