@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 import yaml
 from filelock import FileLock, Timeout
@@ -65,13 +65,14 @@ class RunDir:
         return self.cells / f"{arm}-seed{seed}"
 
 
-def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Writes a whole file so that a crash leaves the old file or the new one, never a part."""
+@contextmanager
+def file_written_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Gives a temporary file that becomes `path` when the block ends: a crash leaves the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
@@ -79,6 +80,12 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Writes a whole file as `file_written_atomically` does."""
+    with file_written_atomically(path) as file:
+        file.write(data)
 
 
 def write_text_atomically(path: Path, text: str) -> None:

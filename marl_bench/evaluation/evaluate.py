@@ -65,20 +65,30 @@ def evaluate_policy(
     directions.update(measured.higher_is_better)
     columns["response_tokens"] = [float(response.token_count) for response in responses]
     columns["finished"] = [float(response.finished) for response in responses]
-    columns["kl"] = _kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size)
+    columns["kl"] = policy_kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size)
     directions.update(BUILT_IN_DIRECTIONS)
     return EvalResult(_samples(prompts, responses, columns), directions, measured.problems)
 
 
-def _kl(actors: Actors, sampled: SampledResponses, *, temperature: float, size: int) -> list[float]:
-    """Returns log p - log p_ref in nats, summed over each response."""
+def policy_kl(
+    actors: Actors, sampled: SampledResponses, *, temperature: float, size: int, greedy: bool = False
+) -> list[float]:
+    """Returns log p - log p_ref in nats, summed over each response.
+
+    Args:
+        actors: Gives the reference.
+        sampled: Responses with the log-probs p of what sampled them.
+        temperature: Of the reference.
+        size: Responses a forward pass.
+        greedy: True if the responses are the only ones that their policy gives: p is 1.
+    """
     tokens = sampled.samples.tokens
     reference = in_micro_batches(
         lambda rows: response_log_probs(actors.reference, rows, temperature=temperature).token_log_probs,
         tokens,
         size=size,
     )
-    differences = sampled.samples.token_log_probs - reference
+    differences = -reference if greedy else sampled.samples.token_log_probs - reference
     summed: list[float] = torch.where(tokens.response_mask, differences, 0).sum(dim=1).tolist()
     return summed
 

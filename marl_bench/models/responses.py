@@ -53,6 +53,7 @@ def respond(
     settings: SamplingSettings,
     batch_size: int,
     seed_parts: tuple[int | str, ...],
+    indices: Sequence[int] | None = None,
 ) -> SampledResponses:
     """Samples one response a prompt, `batch_size` rows at once.
 
@@ -63,8 +64,9 @@ def respond(
         settings: How tokens are drawn.
         batch_size: Rows sampled at once.
         seed_parts: What row seeds are made of beside prompt id and sample index.
+        indices: Sample index of each row; None counts how often its prompt has stood before.
     """
-    indices = _sample_indices(prompts)
+    indices = _sample_indices(prompts) if indices is None else indices
     seeds = [row_seed(*seed_parts, prompt.id, index) for prompt, index in zip(prompts, indices, strict=True)]
     parts = []
     for start in range(0, len(prompts), batch_size):

@@ -172,7 +172,11 @@ def _arms(folder: Path) -> Iterator[Stored]:
             date=date,
             date_from=date_from,
             means={
-                name: {seed: float(cell.record.metrics[name]) for seed, cell in cells.items() if name in cell.record.metrics}
+                name: {
+                    seed: float(cell.record.metrics[name])
+                    for seed, cell in cells.items()
+                    if name in cell.record.metrics
+                }
                 for name in metrics
             },
             cells={seed: cell for seed, cell in cells.items() if is_complete(cell)},
