@@ -184,8 +184,7 @@ def _arms(folder: Path) -> Iterator[Stored]:
 
 
 def _means_only(folder: Path) -> Iterator[Stored]:
-    run_dir = RunDir(folder)
-    config = read_config(run_dir) if run_dir.config.is_file() else {}
+    config = read_config(RunDir(folder))
     means = read_means(folder)
     for arm in sorted({arm for arm, _ in means}):
         yield Stored(

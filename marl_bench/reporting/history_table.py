@@ -102,7 +102,7 @@ def _headline(found: History) -> str:
         return "No configuration was run twice, so nothing moved yet"
     shown = [one for one in moved if one.change is not None and not one.equal and _says(one) not in (NONE, "open")]
     same = sum(one.equal for one in moved)
-    return f"Of {len(moved)} changes {len(shown)} are shown, {same} are none to the last bit"
+    return f"Of {len(moved)} changes between stored results {len(shown)} are shown, {same} are exactly zero"
 
 
 def _draw(figure: "Figure", theme: "Theme", groups: dict[str, list[Entry]]) -> None:
