@@ -182,22 +182,26 @@ def test_nothing_shared_is_one_clear_error(make_cell, side):
     cell = make_cell("token_ppo", 0, {SCORE: OLD})
     renamed = [dataclasses.replace(sample, prompt_id=f"other {sample.prompt_id}") for sample in cell.samples]
     old, new = side("old", [cell]), side("new", [dataclasses.replace(cell, samples=renamed)])
-    with pytest.raises(RecordError, match="nothing is shared: new:token_ppo has seeds 0 and prompts such as other p0"):
+    with pytest.raises(RecordError, match=r"nothing is shared: new:token_ppo has seeds 0 and prompts such as other p0"):
         compare_sides([old, new])
 
 
 def test_other_arms_of_other_names_are_an_error_that_says_how(make_cell, side):
     old = side("old", [make_cell("sft", 0, {SCORE: OLD}), make_cell("token_ppo", 0, {SCORE: OLD})])
-    new = side("new", [make_cell(name, 0, {SCORE: OLD}) for name in ("macro_ppo-fixed_n5", "token_ppo_matched_lambda-n5")])
-    with pytest.raises(RecordError, match="share no arm.*RUN:ARM"):
+    new = side(
+        "new", [make_cell(name, 0, {SCORE: OLD}) for name in ("macro_ppo-fixed_n5", "token_ppo_matched_lambda-n5")]
+    )
+    with pytest.raises(RecordError, match=r"share no arm.*RUN:ARM"):
         compare_sides([old, new])
 
 
 def test_prompts_of_one_id_and_other_texts_are_no_pair(make_cell, side):
     cell = make_cell("token_ppo", 0, {SCORE: OLD})
-    other = dataclasses.replace(cell, samples=[dataclasses.replace(one, prompt="something else") for one in cell.samples])
+    other = dataclasses.replace(
+        cell, samples=[dataclasses.replace(one, prompt="something else") for one in cell.samples]
+    )
     old, new = side("old", [cell]), side("new", [other])
-    with pytest.raises(RecordError, match="8 of 8 prompts have the same id but other texts"):
+    with pytest.raises(RecordError, match=r"8 of 8 prompts have the same id but other texts"):
         compare_sides([old, new])
     assert "other texts" in compare_sides([old, new], force=True).warnings[0]
 
@@ -207,7 +211,7 @@ def test_runs_of_unequal_budgets_need_force_and_other_models_do_not(make_cell, s
     more = make_cell("token_ppo", 0, {SCORE: NEW}, budget={**cell.record.budget, "responses_sampled": 64})
     other_sft = make_cell("token_ppo", 0, {SCORE: NEW}, digests={**cell.record.digests, "sft": "6" * 64})
     old = side("old", [cell])
-    with pytest.raises(RecordError, match="responses_sampled: 32"):
+    with pytest.raises(RecordError, match=r"responses_sampled: 32"):
         compare_sides([old, side("more", [more])])
     assert "Unequal budget (forced)" in compare_sides([old, side("more", [more])], force=True).warnings[0]
     found = compare_sides([old, side("other", [other_sft])])
@@ -217,7 +221,7 @@ def test_runs_of_unequal_budgets_need_force_and_other_models_do_not(make_cell, s
 def test_different_tasks_are_never_compared(make_cell, side):
     cell = make_cell("token_ppo", 0, {SCORE: OLD})
     other = make_cell("token_ppo", 0, {SCORE: OLD}, task={**cell.record.task, "id": "hh"})
-    with pytest.raises(RecordError, match="different tasks"):
+    with pytest.raises(RecordError, match=r"different tasks"):
         compare_sides([side("old", [cell]), side("new", [other])], force=True)
 
 
@@ -257,7 +261,7 @@ def test_subsets_are_compared_by_themselves_with_their_own_family(make_cell, sid
 @pytest.mark.parametrize("part", [":nothing", ":token_ppo-seed7", ":tokenppo"])
 def test_an_unknown_arm_or_seed_is_named_with_the_known_ones(three_arms, side, part):
     side("run", three_arms)
-    with pytest.raises(UnknownNameError, match="Did you mean|Known: .*token_ppo"):
+    with pytest.raises(UnknownNameError, match=r"Did you mean|Known: .*token_ppo"):
         side("run", [], part)
 
 
@@ -267,7 +271,7 @@ def test_an_unknown_metric_is_named(three_arms, side):
 
 
 def test_a_folder_of_nothing_is_an_error_that_says_what_would_be_right(tmp_path):
-    with pytest.raises(RecordError, match="no experiment and no reference there; give the folder of a run"):
+    with pytest.raises(RecordError, match=r"no experiment and no reference there; give the folder of a run"):
         open_side(str(tmp_path), reference_dir=tmp_path)
 
 
@@ -287,7 +291,7 @@ def test_unfinished_cells_are_named_and_left_out(make_cell, side):
 
 
 def test_a_run_with_no_complete_cell_is_an_error(make_cell, side):
-    with pytest.raises(RecordError, match="no complete cell there \\(failed\\)"):
+    with pytest.raises(RecordError, match=r"no complete cell there \(failed\)"):
         side("new", [make_cell("token_ppo", 0, {SCORE: NEW}, status="failed", error="killed")])
 
 
