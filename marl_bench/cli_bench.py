@@ -90,6 +90,25 @@ def rouge(
     _write(as_json(result), json)
 
 
+@app.command(epilog="Example: marl-bench bench report --json bench.json")
+def report(
+    samples: Annotated[
+        int, typer.Option(metavar="N", min=100, help="Samples of each of the two compared runs.")
+    ] = 10_000,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds, in which the contenders take turns.")] = 5,
+    memory_samples: Annotated[
+        int, typer.Option(metavar="N", min=100, help="Samples of the run whose report's memory is measured.")
+    ] = 1_000_000,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every measured number.")] = None,
+) -> None:
+    """Measure compare and report on stored samples: time with start-up, columns against objects, peak memory."""
+    from marl_bench.bench.report import ReportSize, as_json, bench_report, tables
+
+    result = bench_report(ReportSize(samples=samples, rounds=rounds, memory_samples=memory_samples))
+    _show(tables(result))
+    _write(as_json(result), json)
+
+
 @app.command(epilog="Example: marl-bench bench statistics --share 0.1 --json coverage.json")
 def statistics(
     share: Annotated[
@@ -109,7 +128,7 @@ def statistics(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Simulate how often intervals hold the truth and tests see a difference; exit status 1 if one does not do what it should."""
-    from marl_bench.bench import coverage_report as report
+    from marl_bench.bench import coverage_report
     from marl_bench.bench.coverage import bench_statistics
     from marl_bench.bench.coverage_cases import coverage_cases
     from marl_bench.bench.power_cases import power_cases
@@ -124,20 +143,20 @@ def statistics(
             f"--only '{only}': no case has that in its name; for example 'win rate', 'seeds' or '50 prompts'."
         )
     names = {case.name for case in coverage} | {case.name for case in power}
-    known = {name: found for name, found in report.known(json).items() if name in names}
+    known = {name: found for name, found in coverage_report.known(json).items() if name in names}
     with counted("case", done=0, total=len(names), quiet=quiet) as show:
 
         def keep(done: Mapping[str, Mapping[str, Any]], last: str) -> None:
-            _write_file(report.progress(done), json, "--json")
+            _write_file(coverage_report.progress(done), json, "--json")
             show(len(done), last)
 
         result = bench_statistics(coverage, power, share=share, known=known, keep=keep)
-    _show(report.tables(result))
-    _write(report.as_json(result), json, noun="Figures")
+    _show(coverage_report.tables(result))
+    _write(coverage_report.as_json(result), json, noun="Figures")
     shown_share = f" --share {share:g}" if share != 1 else ""
-    command = f"{report.COMMAND}{shown_share} --json coverage.json --markdown coverage.md"
+    command = f"{coverage_report.COMMAND}{shown_share} --json coverage.json --markdown coverage.md"
     if markdown is not None:
-        _write_file(report.as_markdown(result, command=command), markdown, "--markdown")
+        _write_file(coverage_report.as_markdown(result, command=command), markdown, "--markdown")
     if result.outside():
         raise CoverageError(
             f"bench statistics: {len(result.outside())} cases lie outside of their range, marked '!' above."

@@ -1,9 +1,12 @@
 """Bootstraps: identities, invariances, agreement with theory, coverage at the sizes that reports have."""
 
+import math
+
 import numpy as np
 import pytest
 import scipy.stats
 
+from marl_bench.statistics import bootstrap
 from marl_bench.statistics.bootstrap import (
     cluster_bootstrap_interval,
     percentile_interval,
@@ -181,3 +184,25 @@ def test_seeds_with_the_same_samples_do_not_differ() -> None:
 def test_means_that_differ_are_believed() -> None:
     table = np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]])
     assert seed_interval(table, rng=_rng()) == mean_interval([0.75, 0.5])
+
+
+def test_many_clusters_give_the_closed_form_and_it_agrees_with_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(5).exponential(size=bootstrap.BOOTSTRAP_BELOW_CLUSTERS)  # skewed
+    clusters = np.arange(values.size)
+    closed = cluster_bootstrap_interval(values, clusters, rng=np.random.default_rng(1))
+    half = scipy.stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / math.sqrt(values.size)
+    assert (closed.low, closed.high) == (pytest.approx(values.mean() - half), pytest.approx(values.mean() + half))
+    monkeypatch.setattr(bootstrap, "BOOTSTRAP_BELOW_CLUSTERS", 10_000)
+    resampled = cluster_bootstrap_interval(values, clusters, rng=np.random.default_rng(1))
+    assert resampled != closed
+    assert abs(resampled.low - closed.low) < 0.1 * half
+    assert abs(resampled.high - closed.high) < 0.1 * half
+
+
+def test_the_closed_form_covers_skewed_values() -> None:
+    rng = np.random.default_rng(11)
+    size = bootstrap.BOOTSTRAP_BELOW_CLUSTERS
+    clusters = np.arange(size)
+    found = [cluster_bootstrap_interval(rng.exponential(size=size), clusters, rng=rng) for _ in range(1000)]
+    # 0.95 ± 3 sqrt(0.95 * 0.05 / 1000) is 0.929 to 0.971
+    assert 0.93 <= np.mean([one is not None and not one.excludes(1) for one in found]) <= 0.97
