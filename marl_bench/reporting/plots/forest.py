@@ -72,13 +72,12 @@ def headline(differences: Sequence[Difference], metric: str) -> str:
         named = listed(labels) if len(labels) <= _NAMED else f"{len(labels)} of {len(differences)} arms"
         verb = "is" if len(labels) == 1 else "are"
         parts.append(f"{named} {verb} {verdict} than {reference}")
-    rest = len(differences) - len(shown)
-    if rest:
-        parts.append(f"for {counted(rest, 'arm')} no difference can be shown")
     caution = (
         " on these prompts, with one seed" if any(evidence(found) == SHOWN_FOR_ONE_SEED for found in shown) else ""
     )
-    return f"{titled(metric_name(metric))}: {'; '.join(parts)}{caution}"
+    rest = len(differences) - len(shown)
+    others = f"; for {counted(rest, 'arm')} no difference can be shown" if rest else ""
+    return f"{titled(metric_name(metric))}: {'; '.join(parts)}{caution}{others}"
 
 
 def _sketch(source: PlotSource, name: str, metric: str, groups: Sequence[_Group]) -> Sketch:
