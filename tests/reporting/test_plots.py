@@ -19,7 +19,6 @@ from marl_bench.reporting.compare import compare
 from marl_bench.reporting.plots.canvas import _svg, compose, plain_style, recoloured
 from marl_bench.reporting.plots.credit import _by_position
 from marl_bench.reporting.plots.dressing import marked_every, two_lines
-from marl_bench.reporting.plots.frontier import value_at
 from marl_bench.reporting.plots.gallery import _all, draw_plots
 from marl_bench.reporting.plots.lines import band
 from marl_bench.reporting.plots.macro_lengths import _bin_names, _edges
@@ -89,9 +88,8 @@ def test_titles_are_sentences_of_the_numbers(three_arms: list[Cell]) -> None:
     # Last updates 4 against 3 in both seeds.
     assert titles["score_by_update"] == "macro_ppo:fixed(n=5) ends above token_ppo in 2 of 2 seeds (training score)"
     assert titles["oracle_by_update"] == "macro_ppo:fixed(n=5) ends above token_ppo in 2 of 2 seeds (oracle)"
-    # Both reach a KL of 4, at their last update.
     assert titles["score_by_kl"] == (
-        "At the same KL macro_ppo:fixed(n=5) trains above token_ppo in 2 of 2 seeds, by the oracle in 2 of 2"
+        "Training score: macro_ppo:fixed(n=5) ends at 4.000 with a KL of 4.000; token_ppo ends at 3.000 with a KL of 4.000"
     )
     # Speed-up 2 in both seeds, so its interval is [2, 2].
     assert titles["updates_to_parity"] == (
@@ -230,12 +228,6 @@ def test_a_band_is_the_range_of_few_seeds_and_the_interval_of_many() -> None:
     # 1..5: mean 3, deviation sqrt(2.5), t(.975, 4) = 2.7764: 2.7764 * 1.5811 / 2.2361 = 1.9632.
     low, high = band(np.array([[1.0], [2.0], [3.0], [4.0], [5.0]]))  # type: ignore[misc]
     assert low[0] == pytest.approx(3 - 1.9632, abs=1e-4) and high[0] == pytest.approx(3 + 1.9632, abs=1e-4)
-
-
-def test_value_at_interpolates_the_first_crossing() -> None:
-    xs, ys = [0.0, 2.0, 1.0, 4.0], [0.0, 1.0, 5.0, 8.0]
-    # Between (0, 0) and (2, 1) at 1: a half; from (1, 5) to (4, 8) two thirds of the way: 7; beyond the end: the last.
-    assert [value_at(xs, ys, x) for x in (-1.0, 1.0, 2.0, 3.0, 9.0)] == [0.0, 0.5, 1.0, 7.0, 8.0]
 
 
 def test_long_lengths_are_binned_by_powers_of_two() -> None:
