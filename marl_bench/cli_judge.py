@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from marl_bench.errors import ConfigError, MarlBenchError
+from marl_bench.judgements import MAX_UNSCORED
 
 if TYPE_CHECKING:
     from marl_bench.judge_runs import Judged, Server
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from marl_bench.reporting.comparison import Comparison
 
 PAIRS_VERB = "pairs"
-MAX_UNSCORED = 0.02
 WAIT_WORTH_A_LINE_SECONDS = 10.0
 
 

@@ -13,7 +13,7 @@ from marl_bench.judging.failures import CallError, adapted, advice
 from marl_bench.judging.questions import Dialect, Judge, Question
 from marl_bench.judging.transport import Transport
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
+_FIRST_WAIT, _LONGEST_WAIT, _LEAST_WAIT = 0.5, 60.0, 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +91,7 @@ class Asker:
         Raises:
             JudgeError: No question will be answered; the text says what to do.
         """
+        await self._until_open()
         tried = _Try(self._clock.now())
         while True:
             await self._until_open()
@@ -131,7 +132,10 @@ class Asker:
                 Answer("api_error", reason=f"given up after {tried.attempts} attempts; last: {error}")
             )
         backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (tried.attempts - 1)) * self._jitter.uniform(0.75, 1.0)
-        wait = backoff if error.retry_after is None else error.retry_after
+        # A server that asks for no time at all, over and over, is given some.
+        wait = (
+            backoff if error.retry_after is None else max(error.retry_after, min(backoff, _LEAST_WAIT * tried.attempts))
+        )
         if waited + wait > self._patience.wait_seconds:
             after = (
                 f"given up after {tried.attempts} attempts in {waited:.0f} s, the next would have to wait {wait:.0f} s"
