@@ -166,7 +166,7 @@ def judge_complete_run(root: Path, judge: str, base_url: str | None, *, registry
     try:
         plan = plan_judging([RunDir(root)], options, registry)
         judge_and_show(plan, Server(base_url), JobLimits(), max_unscored=MAX_UNSCORED, quiet=quiet)
-    except (MarlBenchError, KeyboardInterrupt):
+    except MarlBenchError:
         server = f" --base-url {base_url}" if base_url else ""
         typer.echo(f"The run itself is complete. To go on: marl-bench judge {root} --judge {judge}{server}", err=True)
         raise
