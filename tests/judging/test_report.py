@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from marl_bench.judgements import JudgedPair, Judgement, Verdict
+from marl_bench.judgements import JudgedPair, Judgement, Verdict, read_pairs
 from marl_bench.judging.job import JobLimits
 from marl_bench.reporting.judged import count_judged
-from marl_bench.reporting.judged_tables import judged_sentences, judged_subsets_table, judged_table
+from marl_bench.reporting.judged_tables import judged_reading, judged_sentences, judged_subsets_table, judged_table
 from marl_bench.reporting.report import write_report
 
 JUDGEMENT = Judgement("openai:m", ["p@1"], "standard", "both", 0)
@@ -77,6 +77,22 @@ def test_a_judge_that_prefers_length_is_nearer_to_even_at_equal_length():
     assert rate.found.rate.estimate > rate.length_controlled.estimate > 0.4
 
 
+def test_sentences_say_no_more_than_the_numbers():
+    def said(pairs):
+        return " ".join(judged_reading([counted(pairs)]))
+
+    won = [pair(n, "w", "w") for n in range(30)]
+    assert "macro_ppo:fixed(n=5) against sft: better; it wins 100.0 % of the pairs" in said(won)
+    assert ": worse; it wins 0.0 %" in said([pair(n, "l", "l") for n in range(30)])
+    assert "no difference can be shown at this size; it wins 50.0 %" in said(
+        [pair(n, "wl"[n % 2], "wl"[n % 2]) for n in range(30)]
+    )
+    # 30 won of 30 scored, 40 unscored: as losses they make 30 / 70.
+    unscored = [pair(30 + n, "refusal", "refusal") for n in range(40)]
+    assert "better by the scored pairs, but the unscored ones could turn it around" in said(won + unscored)
+    assert "say nothing of the responses" in said([pair(n, "w", "l") for n in range(30)])
+
+
 def test_subsets_have_rates_of_their_own():
     found = counted([pair(0, "w", "w", subset="a"), pair(1, "l", "l", subset="b"), pair(2, "t", "t", subset="b")])
     rows = judged_subsets_table(found).rows
@@ -133,3 +149,25 @@ def test_judges_stand_side_by_side(run_dir, server, wire, judge_it):
 def test_sentences_tell_of_an_alias(run_dir, server, wire, judge_it):
     judged = judge_it(run_dir, judge="openai:alias")
     assert "Asked was alias; the answers came from judge-1." in list(judged_sentences(judged.rates[0]))
+
+
+def test_pairs_stand_in_the_experiment_of_their_arm_and_are_counted_together(make_run, server, wire, tmp_path):
+    from marl_bench.judge_runs import Server, judge_runs
+    from marl_bench.judging.plan import JudgeOptions, plan_judging
+    from marl_bench.plugins import Registry
+
+    def text(arm, seed, number):
+        return "word " * (number + len(arm))
+
+    first = make_run(4, text=text, arms=("sft", "token_ppo"))
+    second = make_run(4, text=text, arms=("macro_ppo-fixed_n5",), name="second")
+    plan = plan_judging([first, second], JudgeOptions("openai:judge-1", own_server=True), Registry())
+    judged = judge_runs(plan, Server(server.url), JobLimits())
+    assert [folder.parent.parent for folder in judged.folders] == [second.root, first.root]
+    arms = [{found.arm for found in read_pairs(folder)} for folder in judged.folders]
+    assert arms == [{"macro_ppo-fixed_n5"}, {"token_ppo"}]
+    assert judged.report is None
+    (rates,) = judged.rates
+    assert rates.pairs == 12 and len(rates.rates) == 3
+    text = write_report([first, second], out=tmp_path / "both", force=True).report.read_text()
+    assert text.count("## Win rates by openai:judge-1") == 1
