@@ -4,8 +4,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from marl_bench.errors import RecordError
 from marl_bench.records import Cell
+from marl_bench.reporting.arm_cells import ArmCells, arms_of
 from marl_bench.reporting.budget import check_budget, require_one_record_each, require_one_task
 from marl_bench.reporting.comparison import (
     ORACLE,
@@ -21,9 +24,9 @@ from marl_bench.reporting.comparison import (
     WinRate,
 )
 from marl_bench.reporting.frames import cost_items
-from marl_bench.reporting.pairs import ArmCells, difference, generator, score_table, shared_seeds, win_rate
+from marl_bench.reporting.pairs import difference, generator, shared_seeds, win_rate
 from marl_bench.reporting.subsets import means_by_subset
-from marl_bench.statistics.bootstrap import cluster_bootstrap_interval
+from marl_bench.statistics.cluster_interval import cluster_mean_interval
 from marl_bench.statistics.intervals import Interval, mean_interval
 from marl_bench.statistics.parity import smoothed, smoothing_window, speed_up, updates_to_parity
 from marl_bench.statistics.seeds import seed_interval
@@ -47,7 +50,7 @@ def compare(cells: Sequence[Cell], *, force: bool = False) -> Comparison:
     require_one_task(complete)
     require_one_record_each(complete)
     warnings = check_budget(complete, force=force)
-    arms = _arms(complete)
+    arms = arms_of(complete)
     start, token = _first(arms, "start"), _first(arms, "token")
     primary = str(complete[0].record.task["primary_metric"])
     directions = {name: better for cell in complete for name, better in cell.record.higher_is_better.items()}
@@ -75,42 +78,6 @@ def _is_complete(cell: Cell) -> bool:
     return cell.record.status == "complete" and bool(cell.samples)
 
 
-def _arms(cells: Sequence[Cell]) -> list[ArmCells]:
-    found: dict[str, dict[int, Cell]] = {}
-    for cell in cells:
-        found.setdefault(str(cell.record.arm["name"]), {})[cell.record.seed] = cell
-    arms = [ArmCells(_arm(name, by_seed.values()), dict(sorted(by_seed.items()))) for name, by_seed in found.items()]
-    return sorted(arms, key=lambda one: (ROLES.index(one.arm.role), one.arm.name))
-
-
-def _arm(name: str, cells: Iterable[Cell]) -> Arm:
-    definitions = {_definition(cell.record.arm) for cell in cells}
-    if len(definitions) > 1:
-        raise RecordError(
-            f"arm '{name}' is defined in {len(definitions)} ways (label, rule, options, role or versions differ between its "
-            "cells); compare runs of one definition."
-        )
-    return definitions.pop()
-
-
-def _definition(data: Mapping[str, Any]) -> Arm:
-    role = data.get("role", "macro")
-    if role not in ROLES:
-        raise RecordError(f"arm '{data['name']}': role '{role}' is none of {', '.join(ROLES)}.")
-    return Arm(
-        name=str(data["name"]),
-        label=str(data.get("label", data["name"])),
-        baseline=str(data["baseline"]),
-        rule=data.get("rule"),
-        role=role,
-        trained=bool(data["trained"]),
-        isolates=str(data.get("isolates") or ""),
-        options=tuple((key, str(value)) for key, value in sorted((data.get("options") or {}).items())),
-        without_effect=frozenset(data.get("without_effect") or ()),
-        version=" ".join(str(data[key]) for key in ("baseline_version", "rule_version", "rule_hash") if data.get(key)),
-    )
-
-
 def _first(arms: Sequence[ArmCells], role: str) -> ArmCells | None:
     return next((one for one in arms if one.arm.role == role), None)
 
@@ -129,13 +96,13 @@ def _summary(arm: ArmCells) -> ArmSummary:
         arm=arm.arm,
         seeds=list(arm.cells),
         metrics={name: _metric_summary(arm, name) for name in names},
-        samples=sum(len(cell.samples) for cell in cells),
+        samples=sum(len(cell.columns) for cell in cells),
         unscored={name: count for name, count in sorted(unscored.items()) if count},
         budget=_means(cell.record.budget for cell in cells),
         last_update=_means(last_lines),
         macro_lengths={int(length): count for length, count in sorted(lengths.items(), key=lambda item: int(item[0]))},
         costs=_means(dict(cost_items(cell.record)) for cell in cells),
-        by_subset=means_by_subset([sample for cell in cells for sample in cell.samples]),
+        by_subset=means_by_subset([cell.columns for cell in cells]),
     )
 
 
@@ -143,15 +110,14 @@ def _metric_summary(arm: ArmCells, metric: str) -> Summary:
     by_seed = {
         seed: float(cell.record.metrics[metric]) for seed, cell in arm.cells.items() if metric in cell.record.metrics
     }
-    scores = [found for found in arm.scores(metric, seeds=list(by_seed)) if found]
+    scores = arm.scores(metric, seeds=list(by_seed))
+    scored = np.isfinite(scores)
     over_seeds, over_prompts = mean_interval(list(by_seed.values())), None
-    if len(scores) == len(by_seed):
-        _, table = score_table(scores)
-        over_seeds = seed_interval(table, rng=generator(arm.arm.name, metric, "seeds"))
-        over_prompts = cluster_bootstrap_interval(
-            [value for one in scores for value in one.values()],
-            [prompt for one in scores for prompt in one],
-            rng=generator(arm.arm.name, metric, "prompts"),
+    if scored.any(axis=1).all():
+        known = np.ascontiguousarray(scores[:, scored.any(axis=0)])
+        over_seeds = seed_interval(known, rng=generator(arm.arm.name, metric, "seeds"))
+        over_prompts = cluster_mean_interval(
+            scores[scored], np.nonzero(scored)[1], rng=generator(arm.arm.name, metric, "prompts")
         )
     return Summary(sum(by_seed.values()) / len(by_seed), by_seed, over_seeds, over_prompts)
 

@@ -2,19 +2,15 @@
 
 import dataclasses
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from marl_bench.records import Cell
-from marl_bench.reporting.comparison import ORACLE, Arm, Difference, WinRate
+from marl_bench.reporting.arm_cells import ArmCells, Scores
+from marl_bench.reporting.comparison import ORACLE, Difference, WinRate
 from marl_bench.statistics.intervals import clustered_wilson_interval
-from marl_bench.statistics.paired import paired_difference
+from marl_bench.statistics.paired import difference_over_prompts
 from marl_bench.statistics.seeds import seed_interval
-
-PromptScores = Mapping[str, float]
-"""Prompt id to the mean over its scored samples; unscored prompts are absent."""
 
 
 def generator(*names: str) -> np.random.Generator:
@@ -22,37 +18,27 @@ def generator(*names: str) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32("\n".join(names).encode()))
 
 
-def prompt_scores(cell: Cell, metric: str) -> PromptScores:
-    """Returns the cell's value of a metric for each prompt, averaged over the prompt's scored samples."""
-    values: dict[str, list[float]] = {}
-    for sample in cell.samples:
-        value = sample.metrics.get(metric)
-        if value is not None:
-            values.setdefault(sample.prompt_id, []).append(float(value))
-    return {prompt: sum(found) / len(found) for prompt, found in values.items()}
-
-
-def score_table(scores: Sequence[PromptScores]) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """Returns the sorted prompt ids of all seeds and the [seeds, prompts] table, NaN where a prompt is unscored."""
-    prompts = sorted({prompt for one in scores for prompt in one})
-    rows = [[one.get(prompt, np.nan) for prompt in prompts] for one in scores]
-    return prompts, np.array(rows, dtype=np.float64).reshape(len(scores), len(prompts))
-
-
 @dataclasses.dataclass(frozen=True)
-class ArmCells:
-    """An arm with its complete cells by seed."""
+class Part:
+    """A part of the prompts.
 
-    arm: Arm
-    cells: Mapping[int, Cell]
+    Attributes:
+        name: Its name (a subset of the data).
+        prompts: [prompts of the comparison] True on those that belong to it.
+    """
 
-    def scores(self, metric: str, *, seeds: Sequence[int]) -> list[PromptScores]:
-        """Returns the prompts' values of a metric for each of the seeds."""
-        return [prompt_scores(self.cells[seed], metric) for seed in seeds]
+    name: str
+    prompts: npt.NDArray[np.bool_]
 
 
 def difference(
-    first: ArmCells, second: ArmCells, metric: str, *, higher_is_better: bool | None, reference_deviation: float | None
+    first: ArmCells,
+    second: ArmCells,
+    metric: str,
+    *,
+    higher_is_better: bool | None,
+    reference_deviation: float | None,
+    part: Part | None = None,
 ) -> Difference | None:
     """Returns first minus second on a metric, or None if the arms share no seed or no scored prompt.
 
@@ -60,17 +46,16 @@ def difference(
     over seeds.
     """
     seeds = shared_seeds(first, second)
-    scores, other_scores = first.scores(metric, seeds=seeds), second.scores(metric, seeds=seeds)
-    prompts = _shared_prompts([*scores, *other_scores])
-    over_prompts = paired_difference(
-        {prompt: _mean(one[prompt] for one in scores) for prompt in prompts},
-        {prompt: _mean(one[prompt] for one in other_scores) for prompt in prompts},
-        rng=generator(first.arm.name, second.arm.name, metric, "prompts"),
+    scores, other_scores = on_shared_prompts(first, second, metric, part=part)
+    purpose = (first.arm.name, second.arm.name, metric, *([part.name] if part else []))
+    over_prompts = difference_over_prompts(
+        mean_over_seeds(scores) - mean_over_seeds(other_scores), rng=generator(*purpose, "prompts")
     )
     if over_prompts is None:
         return None
-    answered = {sample.prompt_id for arm in (first, second) for seed in seeds for sample in arm.cells[seed].samples}
-    table = _difference_table(scores, other_scores, prompts)
+    answered = first.answered(seeds) | second.answered(seeds)
+    if part:
+        answered &= part.prompts
     return Difference(
         arm=first.arm,
         reference=second.arm,
@@ -78,8 +63,8 @@ def difference(
         higher_is_better=higher_is_better,
         seeds=seeds,
         over_prompts=over_prompts,
-        over_seeds=seed_interval(table, rng=generator(first.arm.name, second.arm.name, metric, "seeds")),
-        prompts_left_out=len(answered) - len(prompts),
+        over_seeds=seed_interval(scores - other_scores, rng=generator(*purpose, "seeds")),
+        prompts_left_out=int(answered.sum()) - over_prompts.prompts,
         reference_deviation=reference_deviation,
     )
 
@@ -90,18 +75,17 @@ def win_rate(first: ArmCells, second: ArmCells, *, higher_is_better: bool | None
     A pair is one prompt with one seed; with several samples a prompt their mean decides.
     """
     seeds = shared_seeds(first, second)
-    scores, other_scores = first.scores(ORACLE, seeds=seeds), second.scores(ORACLE, seeds=seeds)
-    prompts = _shared_prompts([*scores, *other_scores])
-    if not prompts:
+    scores, other_scores = on_shared_prompts(first, second, ORACLE)
+    if not scores.size:
         return None
-    signs = np.sign(_difference_table(scores, other_scores, prompts)) * (-1 if higher_is_better is False else 1)
+    signs = np.sign(scores - other_scores) * (-1 if higher_is_better is False else 1)
     return WinRate(
         arm=first.arm,
         reference=second.arm,
         judge=ORACLE,
         seeds=seeds,
         rate=clustered_wilson_interval(((signs + 1) / 2).mean(axis=0).tolist(), trials=signs.size),
-        prompts=len(prompts),
+        prompts=signs.shape[1],
         wins=int((signs > 0).sum()),
         ties=int((signs == 0).sum()),
         losses=int((signs < 0).sum()),
@@ -113,17 +97,20 @@ def shared_seeds(first: ArmCells, second: ArmCells) -> list[int]:
     return sorted(first.cells.keys() & second.cells.keys())
 
 
-def _shared_prompts(scores: Sequence[PromptScores]) -> list[str]:
-    return sorted(set.intersection(*(set(one) for one in scores))) if scores else []
+def on_shared_prompts(
+    first: ArmCells, second: ArmCells, metric: str, *, part: Part | None = None
+) -> tuple[Scores, Scores]:
+    """Returns both arms' scores on the prompts that both have scored in every shared seed, [seeds, prompts] each."""
+    seeds = shared_seeds(first, second)
+    scores, other_scores = first.scores(metric, seeds=seeds), second.scores(metric, seeds=seeds)
+    shared = np.isfinite(scores).all(axis=0) & np.isfinite(other_scores).all(axis=0) & bool(seeds)
+    if part:
+        shared &= part.prompts
+    # Sums over prompts must not depend on how an index left the memory.
+    return np.ascontiguousarray(scores[:, shared]), np.ascontiguousarray(other_scores[:, shared])
 
 
-def _mean(values: Iterable[float]) -> float:
-    numbers = list(values)
-    return sum(numbers) / len(numbers)
-
-
-def _difference_table(
-    scores: Sequence[PromptScores], other_scores: Sequence[PromptScores], prompts: Sequence[str]
-) -> npt.NDArray[np.float64]:
-    rows = [[one[p] - other[p] for p in prompts] for one, other in zip(scores, other_scores, strict=True)]
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(prompts))
+def mean_over_seeds(scores: Scores) -> npt.NDArray[np.float64]:
+    """Returns [prompts]: each prompt's mean over the seeds."""
+    means: npt.NDArray[np.float64] = scores.sum(axis=0) / max(len(scores), 1)
+    return means

@@ -12,7 +12,8 @@ from marl_bench.reporting.compare import compare
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.document import report_markdown
 from marl_bench.reporting.frames import SCORE_COLUMNS, Row, cost_rows, score_rows
-from marl_bench.reporting.plots import Plot, draw_plots
+from marl_bench.reporting.plots.gallery import draw_plots
+from marl_bench.reporting.plots.plot import Plot
 from marl_bench.reporting.sampling_tables import read_all_curves
 from marl_bench.run_dir import RunDir, read_cells, write_bytes_atomically, write_text_atomically
 
@@ -56,7 +57,7 @@ def write_report(run_dirs: Sequence[RunDir], *, out: Path, force: bool = False) 
     """
     cells = [cell for run_dir in run_dirs for cell in read_cells(run_dir)]
     comparison = compare(cells, force=force)
-    plots = draw_plots(cells, comparison)
+    plots = draw_plots(cells, comparison, folders=[run_dir.root for run_dir in run_dirs]).plots
     sampling = [curves for run_dir in run_dirs for curves in read_all_curves(run_dir.root)]
     text = report_markdown(comparison, plots, sampling)
     try:

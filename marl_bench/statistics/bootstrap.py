@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from marl_bench.statistics.clustered import cluster_sums
 from marl_bench.statistics.intervals import LEVEL, Interval
 
 RESAMPLES = 4000
@@ -29,21 +30,17 @@ def cluster_bootstrap_interval(
     Raises:
         ValueError: Values and clusters differ in number.
     """
-    numbers = np.asarray(values, dtype=np.float64)
-    if numbers.shape != (len(clusters),):
-        raise ValueError(f"cluster_bootstrap_interval: {numbers.size} values but {len(clusters)} cluster ids.")
-    names, position = np.unique(np.asarray(clusters), return_inverse=True)
-    if names.size < 2:
+    found = cluster_sums(values, clusters)
+    if found.count < 2:
         return None
-    sums = np.bincount(position, weights=numbers)
-    sizes = np.bincount(position).astype(np.float64)
+    equal = bool((found.sizes == found.sizes[0]).all())  # as a rule; every resample then holds as many values
     means = np.concatenate(
         [
-            sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-            for drawn in _draws(names.size, resamples=resamples, rng=rng)
+            found.sums[drawn].sum(axis=1) / (found.sizes.sum() if equal else found.sizes[drawn].sum(axis=1))
+            for drawn in _draws(found.count, resamples=resamples, rng=rng)
         ]
     )
-    return _percentile_interval(float(numbers.mean()), means, level=level)
+    return percentile_interval(found.mean, means, clusters=found.count, level=level)
 
 
 def two_level_bootstrap_interval(
@@ -79,7 +76,8 @@ def two_level_bootstrap_interval(
         totals = np.einsum("bs,bs->b", seed_weights, prompt_weights @ filled.T)
         weights = np.einsum("bs,bs->b", seed_weights, prompt_weights @ known.T)
         means.append(totals / weights)
-    return _percentile_interval(float(filled.sum() / known.sum()), np.concatenate(means), level=level)
+    estimate = float(filled.sum() / known.sum())
+    return percentile_interval(estimate, np.concatenate(means), clusters=min(seeds, prompts), level=level)
 
 
 def _draws(size: int, *, resamples: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
@@ -96,6 +94,30 @@ def _counts(drawn: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.float64]:
     return np.bincount(flat, minlength=rows * size).reshape(rows, size).astype(np.float64)
 
 
-def _percentile_interval(estimate: float, means: npt.NDArray[np.float64], *, level: float) -> Interval:
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+def resampled_counts(size: int, *, resamples: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Returns [resamples, size]: how often each of `size` clusters stands in each resample of as many."""
+    return rng.multinomial(size, np.full(size, 1 / size), size=resamples).astype(np.float64)
+
+
+def percentile_interval(
+    estimate: float, resampled: npt.NDArray[np.float64], *, clusters: int, level: float = LEVEL
+) -> Interval:
+    """Returns an estimate with the percentile interval of its resamples, widened for the number of clusters.
+
+    Plain percentiles are too narrow by sqrt((n - 1) / n) and by normal instead of t quantiles: over 50 clusters they cover 94 of 95 %,
+    over 20 92 %. The ends are taken at the shares Φ(±sqrt(n / (n - 1)) t((1 + level) / 2, n - 1)) instead, which for a mean of
+    symmetric values gives the Student t interval.
+
+    Args:
+        estimate: The estimate from all clusters.
+        resampled: [resamples] the same quantity of each resample.
+        clusters: Number n of clusters that were drawn from, at least 2.
+        level: Nominal coverage.
+
+    Source: the expanded percentile interval of Hesterberg (2015), "What teachers should know about the bootstrap", section 5.3.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    quantile = stdtrit(clusters - 1, (1 + level) / 2) * np.sqrt(clusters / (clusters - 1))
+    low, high = np.quantile(resampled, [ndtr(-quantile), ndtr(quantile)])
     return Interval(estimate, float(low), float(high))

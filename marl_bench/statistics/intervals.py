@@ -7,6 +7,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from marl_bench.statistics.clustered import ClusterSums
+
 LEVEL = 0.95
 """Nominal coverage of every interval of this package unless a caller says otherwise."""
 
@@ -92,4 +94,23 @@ def clustered_wilson_interval(cluster_means: Sequence[float], *, trials: int, le
     # With all cluster means equal the spread says nothing about agreement inside clusters: take the cautious end.
     effective = share * (1 - share) / spread if spread > 0 else float(means.size)
     effective = min(max(effective, float(means.size)), float(trials))
+    return wilson_interval(share * effective, effective, level=level)
+
+
+def wilson_interval_of_clusters(values: ClusterSums, *, level: float = LEVEL) -> Interval:
+    """Returns the Wilson interval of a mean of values in 0..1 that come in clusters of any sizes.
+
+    The effective number of trials is p(1 - p) / (cluster-robust standard error)², as in `clustered_wilson_interval`.
+
+    Args:
+        values: Values added up by cluster, each between 0 and 1.
+        level: Nominal coverage.
+
+    Source: Korn & Graubard (1998), as `clustered_wilson_interval`.
+    """
+    share = values.mean
+    error = values.standard_error()
+    trials = float(values.sizes.sum())
+    effective = share * (1 - share) / error**2 if error > 0 else float(values.count)
+    effective = min(max(effective, 1.0), trials)
     return wilson_interval(share * effective, effective, level=level)
