@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from marl_bench.reporting.arm_cells import ArmCells, Scores
 from marl_bench.reporting.comparison import ORACLE, Difference, WinRate
-from marl_bench.statistics.intervals import clustered_wilson_interval
 from marl_bench.statistics.paired import difference_over_prompts
+from marl_bench.statistics.proportions import clustered_wilson_interval
 from marl_bench.statistics.seeds import seed_interval
 
 
@@ -84,7 +84,7 @@ def win_rate(first: ArmCells, second: ArmCells, *, higher_is_better: bool | None
         reference=second.arm,
         judge=ORACLE,
         seeds=seeds,
-        rate=clustered_wilson_interval(((signs + 1) / 2).mean(axis=0).tolist(), trials=signs.size),
+        rate=clustered_wilson_interval(((signs + 1) / 2).ravel(), np.tile(np.arange(signs.shape[1]), len(seeds))),
         prompts=signs.shape[1],
         wins=int((signs > 0).sum()),
         ties=int((signs == 0).sum()),

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from marl_bench.statistics.bootstrap import RESAMPLES
-from marl_bench.statistics.cluster_interval import cluster_mean_interval
+from marl_bench.statistics.bootstrap import RESAMPLES, cluster_bootstrap_interval
 from marl_bench.statistics.intervals import LEVEL, Interval
 
 
@@ -17,7 +16,7 @@ class PairedDifference:
 
     Attributes:
         delta: Mean of the differences.
-        interval: Interval over prompts (`cluster_mean_interval`); None below two prompts.
+        interval: Bootstrap interval over prompts; None below two prompts.
         higher: Prompts on which the first is higher.
         equal: Prompts on which both are equal.
         lower: Prompts on which the first is lower.
@@ -81,7 +80,7 @@ def difference_over_prompts(
     lower = int((differences < 0).sum())
     return PairedDifference(
         delta=float(differences.mean()),
-        interval=cluster_mean_interval(
+        interval=cluster_bootstrap_interval(
             differences, np.arange(differences.size), rng=rng, resamples=resamples, level=level
         ),
         higher=higher,
