@@ -61,6 +61,14 @@ class Summary:
 
 
 @dataclasses.dataclass(frozen=True)
+class PassRate:
+    """How often at least one of k samples of a problem passes, with the number of problems."""
+
+    rate: Interval
+    problems: int
+
+
+@dataclasses.dataclass(frozen=True)
 class ArmSummary:
     """Everything known of one arm.
 
@@ -75,6 +83,7 @@ class ArmSummary:
         macro_lengths: Macro-action length in tokens to its count at the last update, all seeds together.
         costs: Cost (seconds by stage, MiB) to its mean over seeds.
         by_subset: Subset of the data to metric to mean over samples and seeds; empty if there is one subset only.
+        pass_at_k: Subset of the data, and `all`, to k to the rate; empty for tasks whose samples do not pass or fail.
     """
 
     arm: Arm
@@ -87,6 +96,7 @@ class ArmSummary:
     macro_lengths: Mapping[int, int]
     costs: Mapping[str, float]
     by_subset: Mapping[str, Mapping[str, float]]
+    pass_at_k: Mapping[str, Mapping[int, PassRate]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.formatting import counted
+from marl_bench.reporting.pass_at_k import pass_at_k_table
 from marl_bench.reporting.plots.plot import Plot
 from marl_bench.reporting.provenance import Fact, data_table, limit_sentences, run_facts, stage_facts
 from marl_bench.reporting.reading import read
@@ -34,6 +35,7 @@ def report_markdown(comparison: Comparison, plots: Sequence[Plot], sampling: Seq
         _reading(comparison),
         _table_section(scores_table(comparison)),
         _table_section(metrics_table(comparison)),
+        _table_section(pass_at_k_table(comparison)),
         _table_section(subsets_table(comparison)),
         _table_section(differences_table(comparison)),
         _controls(comparison),

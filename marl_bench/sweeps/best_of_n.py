@@ -8,7 +8,16 @@ from marl_bench.reporting.comparison import ORACLE
 from marl_bench.sampling_curves import SamplingCurves, SamplingDifference
 from marl_bench.statistics.best_of_n import best_of_n_kl, choice_probabilities, mean_of_chosen
 from marl_bench.sweeps.collect import Collected, Done, Wanted, collect
-from marl_bench.sweeps.curves import Columns, Setting, columns_of, count_unscored, difference_of, from_peak, points_of
+from marl_bench.sweeps.curves import (
+    Columns,
+    Setting,
+    columns_of,
+    count_unscored,
+    difference_of,
+    from_peak,
+    notes_on_seeds,
+    points_of,
+)
 from marl_bench.sweeps.plan import SweepPlan
 
 SIZES = (1, 2, 4, 8, 16, 32)
@@ -142,6 +151,4 @@ def _notes(plan: SweepPlan, settings: Sequence[Setting]) -> list[str]:
             "The task's own rule chooses, and it is what is measured too: best-of-N by it says how often one of N responses does well "
             "(as pass@k does), not what a user without the rule would get."
         )
-    if len({len(setting.policies) for setting in settings}) > 1:
-        notes.append("SFT is one model for all seeds and was sampled with one of them.")
-    return notes
+    return [*notes, *notes_on_seeds(settings)]

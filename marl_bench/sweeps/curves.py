@@ -168,3 +168,11 @@ def from_peak(
     level = 1 - (1 - LEVEL) / len(others)
     found = (difference_of(to, peak, name, level=level) for name in (metric, *also))
     return [one for one in found if one is not None]
+
+
+def notes_on_seeds(settings: Sequence[Setting]) -> list[str]:
+    """Returns what a reader must know of the seeds behind the points."""
+    notes = ["All intervals are over prompts, for these seeds: another training run may say otherwise."]
+    if len({len(setting.policies) for setting in settings}) > 1:
+        notes.append("SFT is one model for all seeds and was sampled with one of them.")
+    return notes

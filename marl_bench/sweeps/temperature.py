@@ -9,7 +9,16 @@ from marl_bench.records import EvalSample, Prompt
 from marl_bench.reporting.comparison import ORACLE
 from marl_bench.sampling_curves import SamplingCurves, SamplingDifference
 from marl_bench.sweeps.collect import Collected, Done, Wanted, collect
-from marl_bench.sweeps.curves import Columns, Setting, columns_of, count_unscored, difference_of, from_peak, points_of
+from marl_bench.sweeps.curves import (
+    Columns,
+    Setting,
+    columns_of,
+    count_unscored,
+    difference_of,
+    from_peak,
+    notes_on_seeds,
+    points_of,
+)
 from marl_bench.sweeps.plan import SweepPlan
 
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
@@ -125,11 +134,9 @@ def _between_arms(settings: Sequence[Setting], metrics: Sequence[str]) -> Iterat
 
 
 def _notes(plan: SweepPlan, settings: Sequence[Setting], samples: int) -> list[str]:
-    notes = [
+    return [
         f"{samples} responses a prompt and temperature (one at 0, which is greedy); trained at temperature "
         f"{plan.config.sampling.temperature:g}. Temperatures share their random numbers.",
         f"KL: from the SFT model at temperature {plan.reference_temperature:g} to the arm at the row's temperature, measured.",
+        *notes_on_seeds(settings),
     ]
-    if len({len(setting.policies) for setting in settings}) > 1:
-        notes.append("SFT is one model for all seeds and was sampled with one of them.")
-    return notes
