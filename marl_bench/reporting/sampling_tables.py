@@ -29,7 +29,7 @@ _FILES = {"best_of_n": BEST_OF_N, "temperature": TEMPERATURE_SWEEP}
 _SHARES = frozenset({"finished", "repetition", "diversity", "unique", "passed"})
 """Metrics that are read in percent."""
 
-_BESIDE = ("response_tokens", "finished", "repetition", "diversity", "unique")
+_BESIDE = ("passed", "response_tokens", "finished", "repetition", "diversity", "unique")
 """Metrics beside score and oracle that the tables show, without intervals."""
 
 _NOT_IN_A_TERMINAL = ("95 %", "Unscored")

@@ -11,13 +11,15 @@ from marl_bench.sampling_curves import SamplingCurves, SamplingDifference
 from marl_bench.sweeps.collect import Collected, Done, Wanted, collect
 from marl_bench.sweeps.curves import (
     Columns,
+    Part,
     Setting,
     columns_of,
-    count_unscored,
     difference_of,
     from_peak,
     notes_on_seeds,
+    part_of,
     points_of,
+    settings_of,
 )
 from marl_bench.sweeps.plan import SweepPlan
 
@@ -60,8 +62,7 @@ def sweep_temperature(plan: SweepPlan, temperatures: Sequence[float], samples: i
         samples: Responses a prompt and temperature.
         done: Told how many responses are there.
     """
-    collected = collect(plan, wanted_samples(plan, temperatures, samples), done)
-    settings = list(_settings(collected, temperatures))
+    settings = settings_of([_part(one) for one in collect(plan, wanted_samples(plan, temperatures, samples), done)])
     known = {name for setting in settings for columns in setting.columns for name in columns}
     metrics = [plan.score, *([ORACLE] if ORACLE in known and plan.score != ORACLE else [])]
     return SamplingCurves(
@@ -77,18 +78,10 @@ def sweep_temperature(plan: SweepPlan, temperatures: Sequence[float], samples: i
     )
 
 
-def _settings(collected: Sequence[Collected], temperatures: Sequence[float]) -> Iterator[Setting]:
-    for arm in dict.fromkeys(one.wanted.policy.arm for one in collected):
-        for temperature in temperatures:
-            own = [one for one in collected if (one.wanted.policy.arm, one.wanted.temperature) == (arm, temperature)]
-            unscored = [count_unscored(one.samples) for one in own]
-            yield Setting(
-                policies=[one.wanted.policy for one in own],
-                x=temperature,
-                columns=[{**columns_of(one.samples, _mean), **_diversity(one)} for one in own],
-                samples=sum(len(rows) for one in own for rows in one.samples.values()),
-                unscored={name: sum(counts.get(name, 0) for counts in unscored) for name in unscored[0]},
-            )
+def _part(collected: Collected) -> Part:
+    """Returns the means over each prompt's samples; from several parts an arm's settings are made, one a temperature."""
+    columns = {**columns_of(collected.samples, _mean), **_diversity(collected)}
+    return part_of(collected, {collected.wanted.temperature: columns})
 
 
 def _mean(rows: Sequence[EvalSample], name: str) -> float | None:
