@@ -114,21 +114,23 @@ def _from_trained(plan: SweepPlan, settings: Sequence[Setting], metrics: Sequenc
 
 
 def _between_arms(settings: Sequence[Setting], metrics: Sequence[str]) -> Iterator[SamplingDifference]:
-    """Yields each arm behind the token arm minus the token arm, temperature by temperature."""
-    token = next((setting.label for setting in settings if setting.role == "token"), None)
+    """Yields the token arm minus SFT, and each arm behind it minus the token arm (or SFT, if there is none), temperature by temperature."""
+    labels = {role: next((one.label for one in settings if one.role == role), None) for role in ("start", "token")}
     by_key = {(setting.label, setting.x): setting for setting in settings}
     for metric in metrics:
         for setting in settings:
-            reference = by_key.get((token or "", setting.x))
-            if reference is not None and setting.role not in ("start", "token"):
+            against = labels["start"] if setting.role == "token" else labels["token"] or labels["start"]
+            reference = by_key.get((against or "", setting.x))
+            if setting.role != "start" and reference is not None:
                 found = difference_of(setting, reference, metric)
                 if found is not None:
                     yield found
 
 
 def _notes(plan: SweepPlan, settings: Sequence[Setting], samples: int) -> list[str]:
+    greedy = " (one at 0, which is greedy)" if any(setting.x == 0 for setting in settings) else ""
     return [
-        f"{samples} responses a prompt and temperature (one at 0, which is greedy); trained at temperature "
+        f"{samples} responses a prompt and temperature{greedy}; trained at temperature "
         f"{plan.config.sampling.temperature:g}. Temperatures share their random numbers.",
         f"KL: from the SFT model at temperature {plan.reference_temperature:g} to the arm at the row's temperature, measured.",
         *notes_on_seeds(settings),
