@@ -5,7 +5,7 @@ Layout::
     <experiment>/config.yaml            resolved configuration and its hash
     <experiment>/shared/sft/            from_pretrained folder, with stage.json beside the weights
     <experiment>/shared/reward_model/   likewise
-    <experiment>/cells/<arm>-seed<k>/   metrics.jsonl  timings.jsonl  samples.jsonl  policy/  critic/  checkpoints/  record.json
+    <experiment>/cells/<arm>-seed<k>/   metrics.jsonl  timings.jsonl  samples.jsonl  macro_actions.jsonl  policy/  critic/  record.json
     <experiment>/diagnose/              what marl-bench diagnose found
     <experiment>/evaluations/<name>/    what marl-bench evaluate found: config.yaml, cells, report, as in an experiment
     <experiment>/sampling/<hash>/       samples of best-of-n and sweep-temperature: config.yaml, cells/<arm>-seed<k>/temperature_<t>.jsonl
