@@ -1,12 +1,13 @@
 """The verbs of `marl-bench bench`: parse, call one function, print."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from marl_bench.errors import ConfigError
+from marl_bench.errors import ConfigError, CoverageError
 
 if TYPE_CHECKING:
     from marl_bench.reporting.tables import Table
@@ -69,6 +70,50 @@ def execution(
     _write(as_json(result), json)
 
 
+@app.command(epilog="Example: marl-bench bench statistics --share 0.1 --json coverage.json")
+def statistics(
+    share: Annotated[
+        float,
+        typer.Option(metavar="X", min=0.001, max=100.0, help="Share of the simulations (all of them: 10 minutes)."),
+    ] = 1.0,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write every figure, case by case; a call that was cut short goes on from it."
+        ),
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the tables.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Simulate how often intervals hold the truth and tests see a difference; exit status 1 if one does not do what it should."""
+    from marl_bench.bench import coverage_report as report
+    from marl_bench.bench.coverage import bench_statistics
+    from marl_bench.bench.coverage_cases import coverage_cases
+    from marl_bench.bench.power_cases import power_cases
+    from marl_bench.display import counted
+
+    coverage, power = coverage_cases(), power_cases()
+    names = {case.name for case in coverage} | {case.name for case in power}
+    known = {name: found for name, found in report.known(json).items() if name in names}
+    with counted("case", done=0, total=len(names), quiet=quiet) as show:
+
+        def keep(done: Mapping[str, Mapping[str, Any]], last: str) -> None:
+            _write_file(report.progress(done), json, "--json")
+            show(len(done), last)
+
+        result = bench_statistics(coverage, power, share=share, known=known, keep=keep)
+    _show(report.tables(result))
+    _write(report.as_json(result), json, noun="Figures")
+    shown_share = f" --share {share:g}" if share != 1 else ""
+    command = f"{report.COMMAND}{shown_share} --json coverage.json --markdown coverage.md"
+    if markdown is not None:
+        _write_file(report.as_markdown(result, command=command), markdown, "--markdown")
+    if result.outside():
+        raise CoverageError(
+            f"bench statistics: {len(result.outside())} cases lie outside of their range, marked '!' above."
+        )
+
+
 def _show(found: "list[Table]") -> None:
     from marl_bench.reporting.rendering import as_plain_text, as_rich_table
 
@@ -83,13 +128,21 @@ def _show(found: "list[Table]") -> None:
             typer.echo(table.note)
 
 
-def _write(content: dict[str, Any], path: Path | None) -> None:
-    from marl_bench.run_dir import write_json_atomically
+def _write(content: dict[str, Any], path: Path | None, *, noun: str = "Times") -> None:
+    if path is not None:
+        _write_file(content, path, "--json")
+        typer.echo(f"{noun}: {path}")
+
+
+def _write_file(content: dict[str, Any] | str, path: Path | None, option: str) -> None:
+    from marl_bench.run_dir import write_json_atomically, write_text_atomically
 
     if path is None:
         return
     try:
-        write_json_atomically(path, content)
+        if isinstance(content, str):
+            write_text_atomically(path, content)
+        else:
+            write_json_atomically(path, content)
     except OSError as error:
-        raise ConfigError(f"--json {path}: cannot be written ({error.strerror or error}).") from error
-    typer.echo(f"Times: {path}")
+        raise ConfigError(f"{option} {path}: cannot be written ({error.strerror or error}).") from error

@@ -94,6 +94,12 @@ class UnscoredError(MarlBenchError, RuntimeError):
     exit_status = 1
 
 
+class CoverageError(MarlBenchError, RuntimeError):
+    """An interval does not hold the truth, or a test does not reject, as often as it should."""
+
+    exit_status = 1
+
+
 class TrainingError(MarlBenchError, RuntimeError):
     """Training broke an invariant (not finite, wrong ratio); what was done is kept."""
 
