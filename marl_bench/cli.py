@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from marl_bench.cli_bench import app as bench_app
+from marl_bench.cli_compare import compare
 from marl_bench.cli_diagnose import diagnose
 from marl_bench.cli_evaluate import evaluate
 from marl_bench.cli_execute import doctor, execute
+from marl_bench.cli_history import history
+from marl_bench.cli_reference import app as reference_app
 from marl_bench.cli_rules import app as rule_app
 from marl_bench.cli_sweeps import best_of_n, sweep_temperature
 from marl_bench.cli_task import app as task_app
@@ -39,6 +42,12 @@ app = typer.Typer(
 app.add_typer(rule_app, name="rule")
 app.add_typer(task_app, name="task")
 app.add_typer(bench_app, name="bench")
+app.add_typer(reference_app, name="reference")
+app.command(
+    epilog="Examples:  marl-bench compare OLD NEW --fail-on-regression oracle:0.05  |  "
+    "marl-bench compare RUN:sft 'RUN:macro_ppo:fixed(n=5)'  |  marl-bench compare RUN"
+)(compare)
+app.command(epilog="Example: marl-bench history results results/reference --metric oracle --plot history.png")(history)
 app.command(epilog="Example: marl-bench diagnose results/RUN --arm macro_ppo:fixed(n=5)")(diagnose)
 app.command(epilog="Example: marl-bench evaluate results/RUN --set evaluation.temperature=0 --metric words")(evaluate)
 app.command(

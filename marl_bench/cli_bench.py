@@ -114,6 +114,25 @@ def statistics(
         )
 
 
+@app.command(epilog="Example: marl-bench bench report --json bench.json")
+def report(
+    samples: Annotated[
+        int, typer.Option(metavar="N", min=100, help="Samples of each of the two compared runs.")
+    ] = 10_000,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds, in which the contenders take turns.")] = 5,
+    memory_samples: Annotated[
+        int, typer.Option(metavar="N", min=100, help="Samples of the run whose report's memory is measured.")
+    ] = 1_000_000,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every measured number.")] = None,
+) -> None:
+    """Measure compare and report on stored samples: time with start-up, columns against objects, peak memory."""
+    from marl_bench.bench.report import ReportSize, as_json, bench_report, tables
+
+    result = bench_report(ReportSize(samples=samples, rounds=rounds, memory_samples=memory_samples))
+    _show(tables(result))
+    _write(as_json(result), json)
+
+
 def _show(found: "list[Table]") -> None:
     from marl_bench.reporting.rendering import as_plain_text, as_rich_table
 

@@ -100,6 +100,12 @@ class CoverageError(MarlBenchError, RuntimeError):
     exit_status = 1
 
 
+class RegressionError(MarlBenchError, AssertionError):
+    """A run is worse than what it is held against by more than a margin, with confidence; or was not shown not to be, where that was asked."""
+
+    exit_status = 1
+
+
 class TrainingError(MarlBenchError, RuntimeError):
     """Training broke an invariant (not finite, wrong ratio); what was done is kept."""
 

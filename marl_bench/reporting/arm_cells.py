@@ -58,6 +58,13 @@ class ArmCells:
             found[self.places[seed]] = True
         return found
 
+    def checks(self, seeds: Sequence[int]) -> npt.NDArray[np.uint32]:
+        """Returns [prompts]: the check number of each prompt's text, 0 where no cell of the seeds has it."""
+        found = np.zeros(len(self.prompts), dtype=np.uint32)
+        for seed in reversed(seeds):
+            found[self.places[seed]] = self.cells[seed].columns.prompt_checks
+        return found
+
 
 def arm_cells(arm: Arm, cells: Mapping[int, Cell], index: PromptIndex) -> ArmCells:
     """Returns the arm with its cells in the order of their seeds."""
@@ -65,8 +72,12 @@ def arm_cells(arm: Arm, cells: Mapping[int, Cell], index: PromptIndex) -> ArmCel
     return ArmCells(arm, by_seed, index.ids, {seed: index.places(cell) for seed, cell in by_seed.items()})
 
 
-def arms_of(cells: Sequence[Cell]) -> list[ArmCells]:
+def arms_of(cells: Sequence[Cell], index: PromptIndex | None = None) -> list[ArmCells]:
     """Returns the arms of complete cells in the order of roles, then names.
+
+    Args:
+        cells: Complete cells.
+        index: Prompts of the comparison if it has further cells.
 
     Raises:
         RecordError: Cells of one arm define it differently.
@@ -74,7 +85,7 @@ def arms_of(cells: Sequence[Cell]) -> list[ArmCells]:
     found: dict[str, dict[int, Cell]] = {}
     for cell in cells:
         found.setdefault(str(cell.record.arm["name"]), {})[cell.record.seed] = cell
-    index = PromptIndex(cells)
+    index = index or PromptIndex(cells)
     arms = [arm_cells(arm_of(name, by_seed.values()), by_seed, index) for name, by_seed in found.items()]
     return sorted(arms, key=lambda one: (ROLES.index(one.arm.role), one.arm.name))
 

@@ -189,21 +189,25 @@ def _parities(arms: Sequence[ArmCells], token: ArmCells | None) -> Iterable[Pari
 
 
 def _parity(arm: ArmCells, token: ArmCells) -> Parity | None:
-    seeds = [seed for seed in shared_seeds(arm, token) if arm.cells[seed].curve and token.cells[seed].curve]
+    shared = shared_seeds(arm, token)
+    lines = {seed: (_scored(arm.cells[seed]), _scored(token.cells[seed])) for seed in shared}
+    seeds = [seed for seed in shared if all(lines[seed])]
     if not seeds:
         return None
-    window = smoothing_window(min(len(token.cells[seed].curve) for seed in seeds))
+    window = smoothing_window(min(len(lines[seed][1]) for seed in seeds))
     updates: dict[int, int | None] = {}
     tokens: dict[int, int | None] = {}
     token_updates: dict[int, int] = {}
     for seed in seeds:
-        target_scores = _curve(token.cells[seed], "score")
+        own, other = lines[seed]
+        target_scores = [float(line["score"]) for line in other]
         target = float(smoothed(target_scores, window=window)[-1])
-        reached = updates_to_parity(_curve(arm.cells[seed], "score"), target, window=window)
-        updates[seed] = reached
-        sampled = arm.cells[seed].curve[reached - 1].get("tokens_sampled") if reached else None
+        reached = updates_to_parity([float(line["score"]) for line in own], target, window=window)
+        updates[seed] = int(own[reached - 1]["update"]) if reached else None
+        sampled = own[reached - 1].get("tokens_sampled") if reached else None
         tokens[seed] = int(sampled) if sampled is not None else None
-        token_updates[seed] = updates_to_parity(target_scores, target, window=window) or len(target_scores)
+        first = updates_to_parity(target_scores, target, window=window) or len(target_scores)
+        token_updates[seed] = int(other[first - 1]["update"])
     ratio, over_seeds = _speed_up(updates, token_updates)
     return Parity(arm.arm, seeds, updates, tokens, token_updates, ratio, over_seeds, window)
 
@@ -220,8 +224,9 @@ def _speed_up(
     return ratio, Interval(ratio, math.exp(over.low), math.exp(over.high)) if over else None
 
 
-def _curve(cell: Cell, name: str) -> list[float]:
-    return [float(line[name]) for line in cell.curve]
+def _scored(cell: Cell) -> list[Mapping[str, Any]]:
+    """Returns the curve's lines that have a score: in an update none of the responses may have had one."""
+    return [line for line in cell.curve if line.get("score") is not None and math.isfinite(line["score"])]
 
 
 def _open_cell(cell: Cell) -> OpenCell:

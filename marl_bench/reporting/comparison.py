@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from marl_bench.statistics.bootstrap import BOOTSTRAP_BELOW_CLUSTERS
 from marl_bench.statistics.intervals import Interval
 from marl_bench.statistics.paired import PairedDifference
 
@@ -264,6 +265,11 @@ class Comparison:
     def seeds(self) -> Sequence[int]:
         """All seeds with a complete cell, sorted."""
         return sorted({seed for summary in self.arms for seed in summary.seeds})
+
+    @property
+    def has_many_prompts(self) -> bool:
+        """True if some interval over prompts is no bootstrap, because there are enough prompts without."""
+        return any(found.over_prompts.prompts >= BOOTSTRAP_BELOW_CLUSTERS for found in self.differences)
 
     def difference(self, arm: Arm, reference: Arm | None, metric: str) -> Difference | None:
         """Returns the difference of two arms on a metric if it was computed."""

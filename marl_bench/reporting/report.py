@@ -57,7 +57,7 @@ def write_report(run_dirs: Sequence[RunDir], *, out: Path, force: bool = False) 
     """
     cells = [cell for run_dir in run_dirs for cell in read_cells(run_dir)]
     comparison = compare(cells, force=force)
-    plots = draw_plots(cells, comparison, folders=[run_dir.root for run_dir in run_dirs]).plots
+    plots = draw_plots(cells, comparison, run_dirs=run_dirs).plots
     sampling = [curves for run_dir in run_dirs for curves in read_all_curves(run_dir.root)]
     text = report_markdown(comparison, plots, sampling)
     try:

@@ -118,7 +118,7 @@ def scores_table(comparison: Comparison) -> Table:
     ]
     rows = [[cell(found) for _, cell in heads] for found in comparison.arms]
     note = (
-        "± is half of the 95 % interval over seeds (– with one seed); “over prompts” is the 95 % bootstrap interval "
+        f"± is half of the 95 % interval over seeds (– with one seed); “over prompts” is the 95 % {_kind(comparison)}interval "
         "over prompts for these seeds."
     )
     if deviation:
@@ -271,6 +271,10 @@ def open_cells_table(comparison: Comparison) -> Table | None:
     )
 
 
+def _kind(comparison: Comparison) -> str:
+    return "" if comparison.has_many_prompts else "bootstrap "
+
+
 def _differences(title: str, comparison: Comparison, differences: Sequence[Difference]) -> Table | None:
     if not differences:
         return None
@@ -295,7 +299,7 @@ def _differences(title: str, comparison: Comparison, differences: Sequence[Diffe
         ]
         rows.append(row)
     note = (
-        "Per prompt the mean over shared seeds; 95 % bootstrap interval over prompts, and 95 % interval over seeds (– "
+        f"Per prompt the mean over shared seeds; 95 % {_kind(comparison)}interval over prompts, and 95 % interval over seeds (– "
         "with one seed). "
         "Higher / equal / lower counts prompts; the sign test is exact and two-sided."
     )

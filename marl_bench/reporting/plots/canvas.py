@@ -1,6 +1,7 @@
 """From a sketch to files: title, legend, layout, and the same bytes every time."""
 
 import contextlib
+import html
 import io
 import re
 import warnings
@@ -61,7 +62,7 @@ def render(sketch: Sketch, formats: Collection[str]) -> Plot:
     if not {"png", "svg"} & set(formats):
         return plot
     figure = compose(sketch, LIGHT)
-    light = _svg(figure, sketch.name) if "svg" in formats else ""
+    light = _svg(figure, sketch) if "svg" in formats else ""
     return Plot(
         name=sketch.name,
         title=sketch.title,
@@ -148,11 +149,11 @@ def _legend(figure: "Figure", theme: Theme) -> "Legend | None":
     return legend
 
 
-def _svg(figure: "Figure", salt: str) -> str:
+def _svg(figure: "Figure", sketch: Sketch) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": salt}):
+    with mpl.rc_context({"svg.hashsalt": sketch.name}):
         figure.savefig(
             buffer,
             format="svg",
@@ -161,9 +162,13 @@ def _svg(figure: "Figure", salt: str) -> str:
         )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]  # without XML declaration and DOCTYPE it can stand inside a page, too
+    title = f"<title>{html.escape(sketch.title)}</title>\n<desc>{html.escape(sketch.alt)}</desc>\n"
+    text = text.replace("<defs>", f"{title}<defs>", 1).replace("<svg ", '<svg role="img" ', 1)
     # Groups are numbered from 1 in each plot, so that two plots in one page would share ids; nothing refers to them.
-    text = re.sub(r'<g id="[a-zA-Z_]+[0-9]*">', "<g>", text)
-    return re.sub(r"\n\s*", "\n", text)
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)
+    text = re.sub(r"\n\s*", "\n", text)
+    # A hundredth of a point is no visible distance, and the six digits are half of the file.
+    return re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
 
 
 def _with_ids(svg: str, theme: str) -> str:

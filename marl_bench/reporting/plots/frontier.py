@@ -1,10 +1,12 @@
 """Score and oracle against the distance from the SFT model: the over-optimisation frontier."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 from marl_bench.reporting.comparison import ORACLE, Arm
 from marl_bench.reporting.formatting import counted, metric_name, number
-from marl_bench.reporting.plots.lines import Panel, draw_lines, lines_height, panel
+from marl_bench.reporting.plots.dressing import MANY_ARMS
+from marl_bench.reporting.plots.lines import INTERVAL_FROM_SEEDS, Panel, draw_lines, lines_height, panel
 from marl_bench.reporting.plots.plot import LeftOut, Sketch
 from marl_bench.reporting.plots.source import Curve, PlotSource
 from marl_bench.statistics.parity import smoothed, smoothing_window
@@ -24,13 +26,17 @@ def sketches(source: PlotSource) -> Iterator[Sketch | LeftOut]:
     oracle = None
     if comparison.primary_metric != ORACLE:
         oracle = panel(source, kl, (ORACLE, "Oracle of the training samples"))
-    panels = [score, *([oracle] if oracle else [])]
+    shortest = min(len(xs) for curves in score.curves.values() for xs, _ in curves.values())
+    window = smoothing_window(shortest)
+    panels = [dataclasses.replace(one, window=window) for one in (score, oracle) if one is not None]
     seeds = max(len(curves) for curves in score.curves.values())
-    lines = "One seed." if seeds == 1 else f"Thick line: mean of up to {counted(seeds, 'seed')}. Thin lines: the seeds."
+    smooth = f", trailing mean of {window} updates" if window > 1 else ""
+    lines = f"Thick line: mean of up to {counted(seeds, 'seed')}{smooth}." if seeds > 1 else f"One seed{smooth}."
+    thin = " Thin: the seeds." if 1 < seeds < INTERVAL_FROM_SEEDS and len(score.curves) <= MANY_ARMS else ""
     yield Sketch(
         name=_NAME,
         title=_title(source, panels),
-        subtitle=f"{lines} Each line runs from the first update to the last.",
+        subtitle=f"{lines}{thin} Each line runs from the first update to the last.",
         caption=(
             "How much score an arm buys for its distance from the SFT model: higher at the same KL is the better trade. "
             "Where the training score goes on rising while the oracle turns down, the reward model is over-optimised. "

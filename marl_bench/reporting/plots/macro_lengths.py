@@ -10,8 +10,9 @@ from marl_bench.reporting.comparison import Arm
 from marl_bench.reporting.formatting import counted, number, percent
 from marl_bench.reporting.plots.dressing import PANEL_COLUMNS, dress
 from marl_bench.reporting.plots.lines import facet_title
-from marl_bench.reporting.plots.plot import LeftOut, Sketch
+from marl_bench.reporting.plots.plot import WIDTH_INCHES, LeftOut, Sketch
 from marl_bench.reporting.plots.source import PlotSource
+from marl_bench.reporting.plots.text import text_points
 from marl_bench.reporting.plots.theme import Theme
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def _draw(figure: "Figure", theme: Theme, source: PlotSource, found: Sequence[_L
     longest = max(length for one in found for length in (*one.last, *one.first))
     edges = _edges(longest)
     names = _bin_names(edges)
+    room = (WIDTH_INCHES / columns - 0.6) * 72
+    step = math.ceil(len(names) * (max(text_points(name, 8.5) for name in names) + 6) / room)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for index, axes in enumerate(grid.flat):
         if index >= len(found):
@@ -124,10 +127,9 @@ def _draw(figure: "Figure", theme: Theme, source: PlotSource, found: Sequence[_L
                 linewidth=1.0,
             )
         axes.set_title(facet_title(one.arm.label, columns=columns), loc="left", size=8, color=theme.text)
-        step = max(1, round(len(names) / (18 / columns)))
         axes.set_xticks(range(0, len(names), step), names[::step])
         axes.tick_params(labelbottom=index + columns >= len(found))
-        axes.set_ylim(0, None)
+    figure.axes[0].set_ylim(0, None)  # after all: it is everyone's
     figure.supxlabel("Length of a macro action (tokens)", size=9.5, color=theme.text)
     figure.supylabel("Share (%)", size=9.5, color=theme.text)
 

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 ELLIPSIS = "…"
 
+_LABEL_CHARACTERS = 44
+_KEPT = 20
+
 _STEPS = 12
 """Widths that are tried to balance lines."""
 
@@ -19,10 +22,10 @@ def text_points(text: str, size: float, *, bold: bool = False) -> float:
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.font_manager import FontProperties
 
-    # 72 dots an inch: pixels are points.
-    renderer = RendererAgg(1, 1, 72)  # type: ignore[no-untyped-call]
+    # Ten pixels a point: at one, hinting would round every letter.
+    renderer = RendererAgg(1, 1, 720)  # type: ignore[no-untyped-call]
     font = FontProperties(size=size, weight="bold" if bold else "normal")
-    return float(renderer.get_text_width_height_descent(text, font, False)[0])  # type: ignore[no-untyped-call]
+    return float(renderer.get_text_width_height_descent(text, font, False)[0]) / 10  # type: ignore[no-untyped-call]
 
 
 def balanced(text: str, size: float, *, width: float, bold: bool = False) -> list[str]:
@@ -61,7 +64,7 @@ def shortened(text: str, size: float, *, width: float, bold: bool = False) -> st
 
 def _pieces(text: str, size: float, *, width: float, bold: bool) -> Iterable[str]:
     """Yields parts between which a line may break, each narrower than a line."""
-    for found in re.finditer(r"\S+\s*", text):
+    for found in re.finditer(r"(?:\S| (?=%))+\s*", text):
         word = found[0]
         if text_points(word.rstrip(), size, bold=bold) <= width:
             yield word
@@ -71,3 +74,8 @@ def _pieces(text: str, size: float, *, width: float, bold: bool) -> Iterable[str
                 yield part
             else:
                 yield from part
+
+
+def in_title(label: str) -> str:
+    """Returns an arm's label as titles name it: at most 44 characters, the middle left out."""
+    return label if len(label) <= _LABEL_CHARACTERS else f"{label[:_KEPT]}{ELLIPSIS}{label[-_KEPT:]}"
