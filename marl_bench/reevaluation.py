@@ -9,8 +9,9 @@ from typing import Any
 
 from marl_bench.config import RunConfig, with_overrides
 from marl_bench.errors import ConfigError
-from marl_bench.evaluation.evaluate import aggregate, evaluate_policy
+from marl_bench.evaluation.evaluate import evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names
+from marl_bench.evaluation.results import aggregate
 from marl_bench.finished_run import FinishedRun, open_run
 from marl_bench.interfaces import Metric, Task
 from marl_bench.macro_traces import MACRO_ACTIONS
