@@ -162,6 +162,15 @@ def plan_outside(request: Request, registry: Registry) -> OutsidePlan:
     return plan
 
 
+def open_prompts(request: Request, registry: Registry) -> list[Prompt]:
+    """Returns the evaluation prompts of a task's settings, or of a run as its policies read them; raises as `plan_outside`."""
+    run, config = _opened(request, registry)
+    spec = registry.task(config.task)
+    task = spec.build(task_options(spec, config))
+    _, read = evaluation_prompts(task, config, _scorer(request, run, config), run)
+    return list(read.prompts[: config.evaluation.max_prompts])
+
+
 def _opened(request: Request, registry: Registry) -> tuple["FinishedRun | None", RunConfig]:
     """Returns the run, if there is one, and the settings."""
     allowed = EVALUATION_KEYS if request.run is not None else _OWN_KEYS
@@ -173,9 +182,7 @@ def _opened(request: Request, registry: Registry) -> tuple["FinishedRun | None",
             )
     if request.run is None:
         if request.task is None:
-            raise ConfigError(
-                "evaluate: of which task? Give --task TASK (marl-bench list tasks), or --run RUN to take a run's."
-            )
+            raise ConfigError("of which task? Give --task TASK (marl-bench list tasks), or --run RUN to take a run's.")
         resolved = resolve(
             preset=request.preset,
             layers=[("--task", {"task": request.task})],
@@ -272,13 +279,14 @@ def _check_systems(plan: OutsidePlan) -> None:
             )
     for system in plan.systems:
         if system.kind == "model":
-            from marl_bench.models.loading import check_window
+            from marl_bench.models.loading import check_window, load_sampling_tokenizer
 
             check_window(
                 system.target,
                 max_prompt_tokens=sampling.max_prompt_tokens,
                 max_response_tokens=sampling.max_response_tokens,
             )
+            load_sampling_tokenizer(system.target)
         elif system.kind == "samples":
             answers_of_file(plan, system)
         elif system.kind == "arm":

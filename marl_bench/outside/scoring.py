@@ -124,7 +124,7 @@ def _tokens(
         whole = [row if each.finished is not False else row[:-1] for row, each in zip(whole, responses, strict=True)]
         rows = [row[:limit] for row in whole]
         finished = [row[-1:] == [tokenizer.eos_token_id] for row in rows]
-        cut = sum(len(row) > limit for row in whole)
+        cut = sum(len(row) - (row[-1:] == [tokenizer.eos_token_id]) > limit for row in whole)
     prompt_ids, prompt_mask = encode_prompts(prompts, tokenizer)
     width = max(1, *map(len, rows))  # transformers takes no column to mean all of them
     ids = torch.tensor([[*row, *[tokenizer.pad_token_id] * (width - len(row))] for row in rows], dtype=torch.int64)
