@@ -67,20 +67,30 @@ def evaluate_policy(
     scored = ScoredResponses(
         score=actors.reward.total(list(parts.values())),
         parts=parts,
-        kl=_kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size),
+        kl=policy_kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size),
     )
     result = eval_result(task, prompts, responses, scored, metrics=metrics, primary_metric=primary_metric)
     return Evaluated(result, sampled)
 
 
-def _kl(actors: Actors, sampled: SampledResponses, *, temperature: float, size: int) -> list[float]:
-    """Returns log p - log p_ref in nats, summed over each response."""
+def policy_kl(
+    actors: Actors, sampled: SampledResponses, *, temperature: float, size: int, greedy: bool = False
+) -> list[float]:
+    """Returns log p - log p_ref in nats, summed over each response.
+
+    Args:
+        actors: Gives the reference.
+        sampled: Responses with the log-probs p of what sampled them.
+        temperature: Of the reference.
+        size: Responses a forward pass.
+        greedy: True if the responses are the only ones that their policy gives: p is 1.
+    """
     tokens = sampled.samples.tokens
     reference = in_micro_batches(
         lambda rows: response_log_probs(actors.reference, rows, temperature=temperature).token_log_probs,
         tokens,
         size=size,
     )
-    differences = sampled.samples.token_log_probs - reference
+    differences = -reference if greedy else sampled.samples.token_log_probs - reference
     summed: list[float] = torch.where(tokens.response_mask, differences, 0).sum(dim=1).tolist()
     return summed

@@ -61,8 +61,7 @@ def eval_result(
     measured = measure(metrics, prompts, responses)
     columns.update(measured.columns)
     directions.update(measured.higher_is_better)
-    columns["response_tokens"] = [_number(response.token_count) for response in responses]
-    columns["finished"] = [_number(response.finished) for response in responses]
+    columns.update(length_columns(responses))
     columns["kl"] = scored.kl
     directions.update(BUILT_IN_DIRECTIONS)
     return EvalResult(_samples(prompts, responses, columns), directions, measured.problems)
@@ -84,8 +83,16 @@ def aggregate(result: EvalResult, *, score: str) -> tuple[dict[str, float], dict
     return means, unscored
 
 
-def _number(value: int | None) -> float | None:
-    return None if value is None else float(value)
+def length_columns(responses: Sequence[Response]) -> dict[str, Scores]:
+    """Returns `response_tokens` and `finished` of responses, None where it is not known."""
+
+    def number(value: int | None) -> float | None:
+        return None if value is None else float(value)
+
+    return {
+        "response_tokens": [number(response.token_count) for response in responses],
+        "finished": [number(response.finished) for response in responses],
+    }
 
 
 def _samples(

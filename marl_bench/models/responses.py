@@ -61,6 +61,7 @@ def respond(
     settings: SamplingSettings,
     batch_size: int,
     seed_parts: tuple[int | str, ...],
+    indices: Sequence[int] | None = None,
 ) -> SampledResponses:
     """Samples one response a prompt, `batch_size` rows at once.
 
@@ -71,10 +72,11 @@ def respond(
         settings: How tokens are drawn.
         batch_size: Rows sampled at once.
         seed_parts: What row seeds are made of beside prompt id and sample index.
+        indices: Sample index of each row; None counts how often its prompt has stood before.
     """
     parts = list(
         batches_of_responses(
-            policy, tokenizer, prompts, settings=settings, batch_size=batch_size, seed_parts=seed_parts
+            policy, tokenizer, prompts, settings=settings, batch_size=batch_size, seed_parts=seed_parts, indices=indices
         )
     )
     return SampledResponses(
@@ -92,7 +94,7 @@ def batches_of_responses(
     settings: SamplingSettings,
     batch_size: int,
     seed_parts: tuple[int | str, ...],
-    done: int = 0,
+    indices: Sequence[int] | None = None,
 ) -> Iterator[SampledResponses]:
     """Yields the responses of `respond` batch by batch.
 
@@ -103,11 +105,11 @@ def batches_of_responses(
         settings: How tokens are drawn.
         batch_size: Rows sampled at once.
         seed_parts: What row seeds are made of beside prompt id and sample index.
-        done: Rows, a multiple of the batch size, that are there already and are left out.
+        indices: Sample index of each row; None counts how often its prompt has stood before.
     """
-    indices = _sample_indices(prompts)
+    indices = _sample_indices(prompts) if indices is None else indices
     seeds = [row_seed(*seed_parts, prompt.id, index) for prompt, index in zip(prompts, indices, strict=True)]
-    for start in range(done, len(prompts), batch_size):
+    for start in range(0, len(prompts), batch_size):
         chunk = slice(start, start + batch_size)
         prompt_ids, prompt_mask = encode_prompts(prompts[chunk], tokenizer)
         samples = sample_responses(

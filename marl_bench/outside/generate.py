@@ -31,20 +31,21 @@ def generate(plan: OutsidePlan, cell: OutsideCell, done: Callable[[int], None]) 
     config, system = plan.config, cell.system
     tokenizer = load_sampling_tokenizer(system.target)
     read = as_read(plan.prompts, tokenizer, config)
-    rows = [prompt for prompt in read.prompts for _ in range(config.evaluation.samples_per_prompt)]
-    kept = AnswerFile(cell.folder, of=_identity(plan, cell, [prompt.text for prompt in rows]))
+    wanted = [(prompt, index) for prompt in read.prompts for index in range(config.evaluation.samples_per_prompt)]
+    kept = AnswerFile(cell.folder, of=_identity(plan, cell, [prompt.text for prompt, _ in wanted]))
     done(len(kept.answers))
-    if len(kept.answers) < len(rows):
+    rest = wanted[len(kept.answers) :]
+    if rest:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         policy = load_policy(system.target, dtype=config.model.dtype).to(device)
         batches = batches_of_responses(
             policy,
             tokenizer,
-            rows,
+            [prompt for prompt, _ in rest],
             settings=_settings(plan, policy, tokenizer),
             batch_size=config.ppo.sample_batch_size,
             seed_parts=(cell.seed, "evaluation"),
-            done=len(kept.answers),
+            indices=[index for _, index in rest],
         )
         for batch in batches:
             kept.append(_answers(batch))
