@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.formatting import counted
+from marl_bench.reporting.judged_tables import judged_markdown
 from marl_bench.reporting.pass_at_k import pass_at_k_table
 from marl_bench.reporting.plots.plot import Plot
 from marl_bench.reporting.provenance import Fact, data_table, limit_sentences, run_facts, stage_facts
@@ -40,6 +41,7 @@ def report_markdown(comparison: Comparison, plots: Sequence[Plot], sampling: Seq
         _table_section(differences_table(comparison)),
         _controls(comparison),
         _win_rates(comparison),
+        *(_section(title, body) for title, body in judged_markdown(comparison.judged)),
         _table_section(parity_table(comparison)),
         _table_section(over_optimisation_table(comparison)),
         *(curves_markdown(curves) for curves in sampling),
@@ -89,7 +91,7 @@ def _controls(comparison: Comparison) -> str:
 
 def _win_rates(comparison: Comparison) -> str:
     table = win_rates_table(comparison)
-    if table:
+    if table or comparison.judged:
         return _table_section(table)
     known = any(ORACLE in one.metrics for one in comparison.arms)
     reason = "there is no pair of arms to compare" if known else "the task has no oracle, and no judge was asked"
