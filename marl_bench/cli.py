@@ -223,7 +223,9 @@ def run(  # noqa: PLR0913 (one parameter an option)
         judge_complete_run(plan.root, judge, base_url, registry=registry, quiet=quiet)
 
 
-@app.command(epilog="Example: marl-bench report results/tldr-tiny-1a2b3c4d")
+@app.command(
+    epilog="Examples:  marl-bench report results/tldr-tiny-1a2b3c4d  |  marl-bench report RUN --format latex,svg,json --out paper"
+)
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of experiments.", show_default=False)],
     out: Annotated[
@@ -232,16 +234,26 @@ def report(
     force: Annotated[
         bool, typer.Option("--force", help="Compare arms of unequal budgets or versions; the report warns.")
     ] = False,
+    format_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="FORMATS",
+            help="Some of md, csv, json, latex, html, png, svg, joined by commas.  [default: md,csv,html,png,svg]",
+        ),
+    ] = None,
 ) -> None:
     """Make the report again from records alone, without torch."""
+    from marl_bench.reporting.formats import parse_formats
     from marl_bench.reporting.report import write_report
     from marl_bench.run_dir import RunDir
 
+    formats = parse_formats(format_ or [])
     if out is None:
         if len(runs) > 1:
             raise ConfigError("report: of several runs needs a folder of its own; give --out FOLDER.")
         out = runs[0]
-    files = write_report([RunDir(path) for path in runs], out=out, force=force)
+    files = write_report([RunDir(path) for path in runs], out=out, force=force, formats=formats)
     _show_comparison(files.comparison)
     typer.echo(f"Report: {files.report}")
 
