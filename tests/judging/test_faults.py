@@ -118,9 +118,14 @@ LASTING = {
     "an answer to another question": (
         lambda wire, _: wire.completion('{"ticket": "0123456789ab", "reason": "", "verdict": "A"}'),
         "api_error",
-        6,
+        3,
     ),
-    "no ticket": (lambda wire, _: wire.completion('{"verdict": "A"}'), "api_error", 6),
+    "no ticket": (lambda wire, _: wire.completion('{"verdict": "A"}'), "parse_error", 1),
+    "something else for a ticket": (
+        lambda wire, _: wire.completion('{"ticket": "A", "verdict": "A"}'),
+        "parse_error",
+        1,
+    ),
 }
 
 
