@@ -1,0 +1,233 @@
+"""Batch jobs of a judge: written down before they are sent, sent once, and collected however they end.
+
+Layout: `<folder>/jobs.json` (one `BatchJob` each), `<key>.requests.jsonl`, and after the end `<key>.output.jsonl`, `<key>.errors.jsonl`.
+"""
+
+import dataclasses
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from marl_bench.errors import RecordError, RunFolderError
+from marl_bench.judging.batch_answers import BatchAnswers, read_answers
+from marl_bench.judging.batch_service import BatchService, RemoteBatch
+from marl_bench.run_dir import read_jsonl, write_bytes_atomically, write_json_atomically
+
+MAX_REQUESTS = 50_000
+"""Requests that the API takes in one batch."""
+
+MAX_BYTES = 200_000_000
+"""Bytes that the API takes in one file."""
+
+JOBS = "jobs.json"
+_WAITING = "prepared"
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchJob:
+    """One batch, from the moment it is planned.
+
+    Attributes:
+        key: By which the server's file and batch are found again if their ids were lost.
+        requests: Number of requests.
+        file_id: The server's id of the file of requests; empty until it is known.
+        batch_id: The server's id of the batch; empty until it is known.
+        status: `prepared`, then the server's word for the batch.
+        collected: True when everything that will ever come was taken over.
+        account: After the end, how many requests ended how.
+        problem: What the server says is wrong with the batch; may be empty.
+    """
+
+    key: str
+    requests: int
+    file_id: str = ""
+    batch_id: str = ""
+    status: str = _WAITING
+    collected: bool = False
+    account: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def open(self) -> bool:
+        """True if its requests may still be answered, so that nobody should ask them elsewhere."""
+        return not self.collected
+
+
+class BatchFolder:
+    """The jobs of one judgement on disk; one process at a time works with them."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens the folder; it is made when something is written."""
+        self.folder = folder
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the folder for this process.
+
+        Raises:
+            RunFolderError: Another process holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise RunFolderError(f"{self.folder}: another marl-bench submits or collects there; wait for it.") from error
+
+    def jobs(self) -> list[BatchJob]:
+        """Returns the jobs in the order of their making.
+
+        Raises:
+            RecordError: The file is damaged.
+        """
+        path = self.folder / JOBS
+        try:
+            return [BatchJob(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError) as error:
+            raise RecordError(f"{path}: no list of batch jobs ({error}); put the file back, the batches are named in it.") from error
+
+    def keep(self, job: BatchJob) -> None:
+        """Writes a job down, in the place of its earlier state."""
+        jobs = {one.key: one for one in self.jobs()} | {job.key: job}
+        write_json_atomically(self.folder / JOBS, [dataclasses.asdict(one) for one in jobs.values()])
+
+    def file(self, job: BatchJob, what: str) -> Path:
+        """Returns the path of a job's `requests`, `output` or `errors`."""
+        return self.folder / f"{job.key}.{what}.jsonl"
+
+    def asked(self, job: BatchJob) -> list[str]:
+        """Returns the ids of a job's requests."""
+        return [row["custom_id"] for row in read_jsonl(self.file(job, "requests"))]
+
+    def open_requests(self) -> set[str]:
+        """Returns the ids of requests that stand in open jobs."""
+        return {id_ for job in self.jobs() if job.open for id_ in self.asked(job)}
+
+
+def prepare(
+    folder: BatchFolder, requests: Mapping[str, Mapping[str, Any]], *, max_requests: int = MAX_REQUESTS, max_bytes: int = MAX_BYTES
+) -> list[BatchJob]:
+    """Writes down jobs for the requests that stand in no open job, and returns them; nothing is sent.
+
+    Args:
+        folder: Where the jobs stand.
+        requests: Request id to the body of a chat completion.
+        max_requests: Largest number of requests in a job.
+        max_bytes: Largest size of a job's file.
+    """
+    known = folder.open_requests()
+    lines = (_line(id_, body) for id_, body in requests.items() if id_ not in known)
+    jobs = []
+    for part in _parts(lines, max_requests=max_requests, max_bytes=max_bytes):
+        job = BatchJob(key=uuid.uuid4().hex[:16], requests=len(part))
+        write_bytes_atomically(folder.file(job, "requests"), b"".join(part))
+        folder.keep(job)
+        jobs.append(job)
+    return jobs
+
+
+def send(folder: BatchFolder, service: BatchService, *, done: Callable[[int, str], None]) -> list[BatchJob]:
+    """Sends every job that the server does not have yet, and returns all jobs; a job is never created twice.
+
+    Raises:
+        JudgeError: The server refuses a job; those before it are sent, and the same call goes on from there.
+    """
+    waiting = [job for job in folder.jobs() if not job.batch_id]
+    for number, job in enumerate(waiting, start=1):
+        # An earlier process may have been killed between the server's deed and our note of it.
+        found = service.find_batch(job.key)
+        if found is None:
+            name = f"marl-bench-{job.key}.jsonl"
+            file_id = job.file_id or service.find_file(name) or service.upload(folder.file(job, "requests"), name=name)
+            job = dataclasses.replace(job, file_id=file_id)
+            folder.keep(job)
+            found = service.create(file_id, key=job.key)
+        folder.keep(dataclasses.replace(job, batch_id=found.id, status=found.status))
+        done(number, f"batch {found.id} of {job.requests} requests")
+    return folder.jobs()
+
+
+def collect(
+    folder: BatchFolder, service: BatchService, *, take: Callable[[BatchJob, BatchAnswers], None], done: Callable[[int, str], None]
+) -> list[BatchJob]:
+    """Looks at every open job that was sent, takes over what has ended, and returns all jobs.
+
+    Args:
+        folder: Where the jobs stand.
+        service: The server.
+        take: Stores the answers of a job; called again with the same after a crash.
+        done: Is told how many requests have ended, and a few words.
+
+    Raises:
+        JudgeError: The server does not answer; what was taken over is kept.
+    """
+    ended = sum(job.requests for job in folder.jobs() if job.collected)
+    for job in folder.jobs():
+        if job.collected or not job.batch_id:
+            continue
+        remote = service.retrieve(job.batch_id)
+        if remote.ended:
+            job = _collected(folder, service, job, remote, take)
+            ended += job.requests
+        else:
+            job = dataclasses.replace(job, status=remote.status)
+        folder.keep(job)
+        inside = 0 if remote.ended else remote.completed + remote.failed
+        done(ended + inside, f"batch {job.batch_id} {job.status}")
+    return folder.jobs()
+
+
+def _collected(
+    folder: BatchFolder,
+    service: BatchService,
+    job: BatchJob,
+    remote: RemoteBatch,
+    take: Callable[[BatchJob, BatchAnswers], None],
+) -> BatchJob:
+    files = []
+    for what, file_id in (("output", remote.output_file), ("errors", remote.error_file)):
+        if file_id:
+            path = folder.file(job, what)
+            if not path.exists():
+                service.download(file_id, path)
+            files.append(path)
+    answers = read_answers(files, folder.asked(job))
+    take(job, answers)
+    return dataclasses.replace(job, status=remote.status, collected=True, account=_account(answers), problem=remote.problem)
+
+
+def _account(answers: BatchAnswers) -> dict[str, int]:
+    return {
+        "answered": len(answers.bodies),
+        "errors": len(answers.errors),
+        "missing": len(answers.missing),
+        "conflicting": len(answers.conflicting),
+        "repeated": answers.repeated,
+        "unknown": answers.unknown,
+        "damaged": answers.damaged,
+    }
+
+
+def _line(id_: str, body: Mapping[str, Any]) -> bytes:
+    row = {"custom_id": id_, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _parts(lines: Iterator[bytes], *, max_requests: int, max_bytes: int) -> Iterator[Sequence[bytes]]:
+    part: list[bytes] = []
+    size = 0
+    for line in lines:
+        if part and (len(part) == max_requests or size + len(line) > max_bytes):
+            yield part
+            part, size = [], 0
+        part.append(line)
+        size += len(line)
+    if part:
+        yield part
