@@ -12,6 +12,7 @@ from marl_bench.cli_bench import app as bench_app
 from marl_bench.cli_diagnose import diagnose
 from marl_bench.cli_evaluate import evaluate
 from marl_bench.cli_execute import doctor, execute
+from marl_bench.cli_judge import app as judge_app
 from marl_bench.cli_rules import app as rule_app
 from marl_bench.cli_task import app as task_app
 from marl_bench.errors import CellFailedError, ConfigError, MarlBenchError
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.add_typer(rule_app, name="rule")
 app.add_typer(task_app, name="task")
 app.add_typer(bench_app, name="bench")
+app.add_typer(judge_app, name="judge")
 app.command(epilog="Example: marl-bench diagnose results/RUN --arm macro_ppo:fixed(n=5)")(diagnose)
 app.command(epilog="Example: marl-bench evaluate results/RUN --set evaluation.temperature=0 --metric words")(evaluate)
 app.command(
