@@ -6,13 +6,13 @@ import hashlib
 import io
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 from marl_bench.errors import DataError, RunFolderError
 from marl_bench.judgements import Order
 from marl_bench.judging.cells import CELL_LIMIT, as_cell, digest_of_cells
+from marl_bench.judging.selection import Pair
 from marl_bench.run_dir import write_bytes_atomically, write_json_atomically
 
 COLUMNS = ("id", "prompt", "response_1", "response_2", "choice", "comment")
@@ -22,47 +22,23 @@ KEY_FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class TextPair:
-    """Two responses to one prompt, to be judged.
+class KeyItem:
+    """Whose responses stand in one row of a sheet.
 
     Attributes:
-        experiment: Name of the experiment of the arm.
+        id: The row's id; its last part is a digest of the row's texts.
         prompt_id: Id of the prompt.
         subset: Subset of the prompt.
         arm: Folder name of the arm.
         reference: Likewise, of the arm it is held against.
         seed: Seed of both cells.
         sample_index: Which sample of the prompt, in both.
-        prompt: Text of the prompt.
-        arm_response: Response of the arm.
-        reference_response: Response of the reference.
-    """
-
-    experiment: str
-    prompt_id: str
-    subset: str
-    arm: str
-    reference: str
-    seed: int
-    sample_index: int
-    prompt: str
-    arm_response: str
-    reference_response: str
-
-
-@dataclasses.dataclass(frozen=True)
-class KeyItem:
-    """Whose responses stand in one row of a sheet.
-
-    Attributes:
-        id: The row's id; its last part is a digest of the row's texts.
         order: Whose response is `response_1`.
         arm_words: Words of the arm's response.
         reference_words: Words of the reference's.
     """
 
     id: str
-    experiment: str
     prompt_id: str
     subset: str
     arm: str
@@ -106,7 +82,7 @@ class SheetFiles:
     warnings: Sequence[str]
 
 
-def write_sheet(pairs: Sequence[TextPair], path: Path, *, seed: int) -> SheetFiles:
+def write_sheet(pairs: Sequence[Pair], path: Path, *, seed: int) -> SheetFiles:
     """Writes a sheet of pairs with sides and rows shuffled by the seed, and its key beside it; the same call again writes the same bytes.
 
     Raises:
@@ -154,7 +130,7 @@ def read_key(path: Path) -> SheetKey:
         ) from error
 
 
-def _rows(pairs: Sequence[TextPair], *, seed: int) -> tuple[str, SheetKey]:
+def _rows(pairs: Sequence[Pair], *, seed: int) -> tuple[str, SheetKey]:
     """Returns the text of the sheet and its key."""
     rng = random.Random(seed)
     shuffled = rng.sample(list(pairs), k=len(pairs))
@@ -171,17 +147,16 @@ def _rows(pairs: Sequence[TextPair], *, seed: int) -> tuple[str, SheetKey]:
     return text.getvalue(), SheetKey(sheet, seed, items)
 
 
-def _cells(pair: TextPair, order: Order) -> tuple[str, str, str]:
+def _cells(pair: Pair, order: Order) -> tuple[str, str, str]:
     first, second = pair.arm_response, pair.reference_response
     if order == "reference_first":
         first, second = second, first
     return as_cell(pair.prompt), as_cell(first), as_cell(second)
 
 
-def _key_item(id_: str, pair: TextPair, order: Order) -> KeyItem:
+def _key_item(id_: str, pair: Pair, order: Order) -> KeyItem:
     return KeyItem(
         id=id_,
-        experiment=pair.experiment,
         prompt_id=pair.prompt_id,
         subset=pair.subset,
         arm=pair.arm,
