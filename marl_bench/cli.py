@@ -13,6 +13,7 @@ from marl_bench.cli_diagnose import diagnose
 from marl_bench.cli_evaluate import evaluate
 from marl_bench.cli_execute import doctor, execute
 from marl_bench.cli_judge import app as judge_app
+from marl_bench.cli_labels import KeyFile, LabelFiles, Partial, add_label_verbs, take_judge_labels
 from marl_bench.cli_rules import app as rule_app
 from marl_bench.cli_task import app as task_app
 from marl_bench.errors import CellFailedError, ConfigError, MarlBenchError
@@ -40,6 +41,7 @@ app.add_typer(rule_app, name="rule")
 app.add_typer(task_app, name="task")
 app.add_typer(bench_app, name="bench")
 app.add_typer(judge_app, name="judge")
+add_label_verbs(judge_app)
 app.command(epilog="Example: marl-bench diagnose results/RUN --arm macro_ppo:fixed(n=5)")(diagnose)
 app.command(epilog="Example: marl-bench evaluate results/RUN --set evaluation.temperature=0 --metric words")(evaluate)
 app.command(
@@ -208,11 +210,16 @@ def report(
     force: Annotated[
         bool, typer.Option("--force", help="Compare arms of unequal budgets or versions; the report warns.")
     ] = False,
+    judge_labels: LabelFiles = None,
+    key: KeyFile = None,
+    partial_labels: Partial = False,
 ) -> None:
     """Make the report again from records alone, without torch."""
     from marl_bench.reporting.report import write_report
     from marl_bench.run_dir import RunDir
 
+    if judge_labels:
+        take_judge_labels(runs, judge_labels, key=key, partial=partial_labels)
     if out is None:
         if len(runs) > 1:
             raise ConfigError("report: of several runs needs a folder of its own; give --out FOLDER.")

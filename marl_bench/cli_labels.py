@@ -15,12 +15,23 @@ if TYPE_CHECKING:
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of experiments.", show_default=False)]
 LabelFiles = Annotated[
     list[Path] | None,
-    typer.Option("--judge-labels", metavar="FILE", help="Filled-in annotation sheet; its name is the annotator's (repeatable)."),
+    typer.Option(
+        "--judge-labels", metavar="FILE", help="Filled-in annotation sheet; its name is the annotator's (repeatable)."
+    ),
 ]
 KeyFile = Annotated[
     Path | None, typer.Option("--key", metavar="FILE", help="Key of the sheets.  [default: beside each sheet]")
 ]
 Partial = Annotated[bool, typer.Option("--partial-labels", help="Accept sheets with rows that have no label.")]
+
+
+def add_label_verbs(app: typer.Typer) -> None:
+    """Adds `sheet` and `agreement` to the verbs of `marl-bench judge`."""
+    app.command(epilog="Example: marl-bench judge sheet results/RUN --pairs 50 --seed 1 --out sheet.csv")(sheet)
+    app.command(
+        epilog="Example: marl-bench judge agreement pairs.jsonl --judge gpt --judge anna --judge ben --majority people=anna,ben "
+        "--responses first,second --cluster prompt"
+    )(agreement)
 
 
 def sheet(
@@ -30,16 +41,26 @@ def sheet(
         int | None, typer.Option(metavar="N", min=1, help="Pairs of each comparison, as in judge.  [default: all]")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the choice of pairs, as in judge, and of the sides.")] = 0,
-    arm: Annotated[list[str] | None, typer.Option(metavar="ARM", help="Only these arms (repeatable).  [default: all]")] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(metavar="ARM", help="Only these arms (repeatable).  [default: all]")
+    ] = None,
     reference: Annotated[
-        list[str] | None, typer.Option(metavar="ARM", help="Only against these arms (repeatable).  [default: SFT and token PPO]")
+        list[str] | None,
+        typer.Option(metavar="ARM", help="Only against these arms (repeatable).  [default: SFT and token PPO]"),
+    ] = None,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable)."),
     ] = None,
 ) -> None:
     """Write a blind annotation sheet (CSV) and, apart from it, its key."""
     from marl_bench.judging.labels import pairs_for_sheet
     from marl_bench.judging.sheets import CHOICES, write_sheet
+    from marl_bench.plugins import Registry
 
-    found = pairs_for_sheet(runs, count=pairs, seed=seed, arms=arm or [], references=reference or [])
+    found = pairs_for_sheet(
+        runs, Registry(plugin or []), count=pairs, seed=seed, arms=arm or [], references=reference or []
+    )
     files = write_sheet(found, out, seed=seed)
     for warning in files.warnings:
         typer.echo(f"Warning: {warning}", err=True)
@@ -53,20 +74,28 @@ def sheet(
 
 def agreement(  # noqa: PLR0913 (one parameter an option)
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="CSV or JSON lines, plain or gzipped: a row for each pair.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FILE", help="CSV or JSON lines, plain or gzipped: a row for each pair.", show_default=False
+        ),
     ],
     judge: Annotated[
-        list[str], typer.Option(metavar="COLUMN", help="A judge's column; a.b is field b of a (repeatable).", show_default=False)
+        list[str],
+        typer.Option(metavar="COLUMN", help="A judge's column; a.b is field b of a (repeatable).", show_default=False),
     ],
     majority: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=COLUMN,COLUMN,...", help="A further judge, the majority of some (repeatable).")
+        list[str] | None,
+        typer.Option(metavar="NAME=COLUMN,COLUMN,...", help="A further judge, the majority of some (repeatable)."),
     ] = None,
     values: Annotated[
         str | None,
-        typer.Option(metavar="WORD=MEANING,...", help="The file's own words for 1, 2 and tie, for example model=1,gold=2."),
+        typer.Option(
+            metavar="WORD=MEANING,...", help="The file's own words for 1, 2 and tie, for example model=1,gold=2."
+        ),
     ] = None,
     unscored: Annotated[
-        str | None, typer.Option(metavar="WORD,...", help="Words for pairs that could not be judged; empty cells always are.")
+        str | None,
+        typer.Option(metavar="WORD,...", help="Words for pairs that could not be judged; empty cells always are."),
     ] = None,
     where: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Only rows with that value (repeatable).")

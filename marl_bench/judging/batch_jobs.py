@@ -77,7 +77,9 @@ class BatchFolder:
             with FileLock(self.folder / ".lock", timeout=0):
                 yield
         except Timeout as error:
-            raise RunFolderError(f"{self.folder}: another marl-bench submits or collects there; wait for it.") from error
+            raise RunFolderError(
+                f"{self.folder}: another marl-bench submits or collects there; wait for it."
+            ) from error
 
     def jobs(self) -> list[BatchJob]:
         """Returns the jobs in the order of their making.
@@ -91,7 +93,9 @@ class BatchFolder:
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError) as error:
-            raise RecordError(f"{path}: no list of batch jobs ({error}); put the file back, the batches are named in it.") from error
+            raise RecordError(
+                f"{path}: no list of batch jobs ({error}); put the file back, the batches are named in it."
+            ) from error
 
     def keep(self, job: BatchJob) -> None:
         """Writes a job down, in the place of its earlier state."""
@@ -112,7 +116,11 @@ class BatchFolder:
 
 
 def prepare(
-    folder: BatchFolder, requests: Mapping[str, Mapping[str, Any]], *, max_requests: int = MAX_REQUESTS, max_bytes: int = MAX_BYTES
+    folder: BatchFolder,
+    requests: Mapping[str, Mapping[str, Any]],
+    *,
+    max_requests: int = MAX_REQUESTS,
+    max_bytes: int = MAX_BYTES,
 ) -> list[BatchJob]:
     """Writes down jobs for the requests that stand in no open job, and returns them; nothing is sent.
 
@@ -155,7 +163,11 @@ def send(folder: BatchFolder, service: BatchService, *, done: Callable[[int, str
 
 
 def collect(
-    folder: BatchFolder, service: BatchService, *, take: Callable[[BatchJob, BatchAnswers], None], done: Callable[[int, str], None]
+    folder: BatchFolder,
+    service: BatchService,
+    *,
+    take: Callable[[BatchJob, BatchAnswers], None],
+    done: Callable[[int, str], None],
 ) -> list[BatchJob]:
     """Looks at every open job that was sent, takes over what has ended, and returns all jobs.
 
@@ -200,7 +212,9 @@ def _collected(
             files.append(path)
     answers = read_answers(files, folder.asked(job))
     take(job, answers)
-    return dataclasses.replace(job, status=remote.status, collected=True, account=_account(answers), problem=remote.problem)
+    return dataclasses.replace(
+        job, status=remote.status, collected=True, account=_account(answers), problem=remote.problem
+    )
 
 
 def _account(answers: BatchAnswers) -> dict[str, int]:

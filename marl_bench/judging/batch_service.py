@@ -130,9 +130,11 @@ class BatchService:
             JudgeError: The server does not give it.
         """
         part = path.with_name(f".{path.name}.part")
-        with self._explained(f"files/{file_id}/content"):
-            with self._client.files.with_streaming_response.content(file_id) as response:
-                response.stream_to_file(part)
+        with (
+            self._explained(f"files/{file_id}/content"),
+            self._client.files.with_streaming_response.content(file_id) as response,
+        ):
+            response.stream_to_file(part)
         part.replace(path)
 
     @contextmanager

@@ -16,7 +16,9 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 def as_cell(text: str) -> str:
     """Returns a text as a cell: with an apostrophe before what could be taken for a formula; control characters and half surrogates, which
     no CSV file carries, are replaced."""
-    clean = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    clean = _CONTROLS.sub(
+        "\N{REPLACEMENT CHARACTER}", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )
     return f"'{clean}" if clean.lstrip().startswith(_STARTS) or clean.startswith(("\t", "\r")) else clean
 
 

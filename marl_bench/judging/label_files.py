@@ -83,7 +83,11 @@ def read_label_file(path: Path, options: LabelFileOptions) -> LabelFile:
             if value not in unscored:
                 found[name][str(number)] = _score(value, scores, f"{where}, column {name}")
     if not pairs:
-        chosen = f" where {', '.join(f'{name} is {shown(value)}' for name, value in options.where.items())}" if options.where else ""
+        chosen = (
+            f" where {', '.join(f'{name} is {shown(value)}' for name, value in options.where.items())}"
+            if options.where
+            else ""
+        )
         raise DataError(f"{path}: has no row{chosen}; give a file with a row for each pair.")
     judges = [JudgeLabels(name, values) for name, values in found.items()]
     return LabelFile(path, pairs, [*judges, *_majorities(judges, options, pairs)])
@@ -96,7 +100,9 @@ def _meanings(options: LabelFileOptions) -> dict[str, float]:
     return {**SCORES, **{word.lower(): _WORDS[meaning] for word, meaning in options.values.items()}}
 
 
-def _majorities(judges: Sequence[JudgeLabels], options: LabelFileOptions, pairs: Mapping[str, Pair]) -> Iterator[JudgeLabels]:
+def _majorities(
+    judges: Sequence[JudgeLabels], options: LabelFileOptions, pairs: Mapping[str, Pair]
+) -> Iterator[JudgeLabels]:
     by_name = {judge.name: judge for judge in judges}
     for name, members in options.majorities.items():
         for member in members:
@@ -165,9 +171,13 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise DataError(f"{path}, row {number}: is no JSON ({error}); give a CSV or JSON-lines file.") from error
+                raise DataError(
+                    f"{path}, row {number}: is no JSON ({error}); give a CSV or JSON-lines file."
+                ) from error
             if not isinstance(row, dict):
-                raise DataError(f"{path}, row {number}: is {type(row).__name__}, not an object with a field for each judge.")
+                raise DataError(
+                    f"{path}, row {number}: is {type(row).__name__}, not an object with a field for each judge."
+                )
             yield number, row
 
 
@@ -176,4 +186,6 @@ def _read(path: Path) -> str:
         data = path.read_bytes()
         return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); give a CSV or JSON-lines file in UTF-8, plain or gzipped.") from error
+        raise DataError(
+            f"{path}: cannot be read ({error}); give a CSV or JSON-lines file in UTF-8, plain or gzipped."
+        ) from error

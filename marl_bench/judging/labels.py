@@ -7,13 +7,22 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from marl_bench.errors import DataError, RecordError
+from marl_bench.errors import DataError, RecordError, UnknownNameError
 from marl_bench.judgements import JUDGEMENT, JUDGEMENTS, PAIRS, JudgedPair, Judgement, Verdict, Winner
 from marl_bench.judging.cells import as_cell, digest_of_cells
+from marl_bench.judging.prompts import check_judge_prompts, general_prompts
+from marl_bench.judging.selection import Pair, choose_pairs
 from marl_bench.judging.sheet_reading import FilledSheet, SheetLabel, read_sheet, sheet_of
 from marl_bench.judging.sheets import KEY_SUFFIX, SheetKey, read_key
+from marl_bench.plugins import Registry
 from marl_bench.records import Cell
-from marl_bench.run_dir import RunDir, folder_written_atomically, read_cells, write_json_atomically, write_jsonl_atomically
+from marl_bench.run_dir import (
+    RunDir,
+    folder_written_atomically,
+    read_cells,
+    write_json_atomically,
+    write_jsonl_atomically,
+)
 
 PREFIX = "labels:"
 """First part of the id of a judge who is a person."""
@@ -40,12 +49,19 @@ class TakenLabels:
 
 
 def pairs_for_sheet(
-    runs: Sequence[Path], *, count: int | None, seed: int, arms: Sequence[str], references: Sequence[str]
+    runs: Sequence[Path],
+    registry: Registry,
+    *,
+    count: int | None,
+    seed: int,
+    arms: Sequence[str],
+    references: Sequence[str],
 ) -> list[Pair]:
     """Returns the pairs that a judge with the same seed and number of pairs is asked about.
 
     Args:
         runs: Folders of the experiments.
+        registry: The plugins: the task's judge prompts say what pairs are drawn evenly by.
         count: Pairs of each comparison; None means all.
         seed: Of the choice of pairs.
         arms: Labels or folder names of the arms to show; empty means all.
@@ -55,6 +71,21 @@ def pairs_for_sheet(
         RecordError: Runs cannot be read or do not belong together.
         UnknownNameError: No arm has such a name.
     """
+    cells = [cell for run in runs for cell in read_cells(RunDir(run)) if cell.samples]
+    if not cells:
+        raise RecordError(f"{', '.join(map(str, runs))}: no complete cell; give folders of finished runs.")
+    spec = registry.task(str(cells[0].record.task["id"]))
+    prompts = check_judge_prompts(spec.judge_prompts) if spec.judge_prompts else general_prompts()
+    names = {str(cell.record.arm[key]): str(cell.record.arm["name"]) for cell in cells for key in ("label", "name")}
+    for arm in [*arms, *references]:
+        if arm not in names:
+            raise UnknownNameError("arm", arm, names)
+    kept, against = ({names[arm] for arm in some} for some in (arms, references))
+    return [
+        pair
+        for pair in choose_pairs(cells, prompts, count=count, seed=seed, order="single")
+        if (not kept or pair.arm in kept) and (not against or pair.reference in against)
+    ]
 
 
 def take_labels(
@@ -121,7 +152,13 @@ def _write(name: str, key: SheetKey, sheet: FilledSheet, places: Mapping[Place, 
 
 def _judged(label: SheetLabel) -> JudgedPair:
     item = label.item
-    winner: Winner = "tie" if label.choice == "tie" else "arm" if (label.choice == "1") == (item.order == "arm_first") else "reference"
+    winner: Winner = (
+        "tie"
+        if label.choice == "tie"
+        else "arm"
+        if (label.choice == "1") == (item.order == "arm_first")
+        else "reference"
+    )
     verdict = Verdict(
         order=item.order, status="tie" if winner == "tie" else "ok", winner=winner, reason=label.comment, path="label"
     )

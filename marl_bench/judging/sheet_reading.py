@@ -68,10 +68,14 @@ def read_sheet(path: Path, key: SheetKey, *, partial: bool = False) -> FilledShe
             problems.append(f"{path}, row {number}, column {problem}")
         if id_ in known and id_ not in found:
             choice = row["choice"].strip().lower()
-            label = SheetLabel(known[id_], choice, from_cell(row.get("comment", "")).strip()) if choice in CHOICES else None
+            label = (
+                SheetLabel(known[id_], choice, from_cell(row.get("comment", "")).strip()) if choice in CHOICES else None
+            )
             found[id_] = (number, label)
             if not choice and not partial:
-                problems.append(f"{path}, row {number}, column choice: is empty; write {_choices()} (or allow a partial sheet).")
+                problems.append(
+                    f"{path}, row {number}, column choice: is empty; write {_choices()} (or allow a partial sheet)."
+                )
     missing = [id_ for id_ in known if id_ not in found]
     if missing and not partial:
         problems.append(_missing(path, missing, key))
@@ -104,7 +108,9 @@ def _problem(row: Mapping[str, str], known: Mapping[str, KeyItem], found: Mappin
     if id_ in found:
         return f"id: {shown(id_)} stands in row {found[id_][0]} already; keep one of the two rows."
     if digest_of_cells(row["prompt"], row["response_1"], row["response_2"]) != id_.rsplit("-", 1)[1]:
-        edited = f"prompt, response_1 or response_2: the text is not the one that was sent out ({shown(row['response_1'])})"
+        edited = (
+            f"prompt, response_1 or response_2: the text is not the one that was sent out ({shown(row['response_1'])})"
+        )
         return f"{edited}; copy the row's texts from the sheet, the choice can stay."
     if choice and choice.lower() not in CHOICES:
         return f"choice: {shown(choice)} given; write {_choices()}."
@@ -137,7 +143,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 # Some spreadsheets leave empty cells at the end of a row out.
                 yield number, dict(zip(names, [*cells, *[""] * len(names)], strict=False))
     except csv.Error as error:
-        raise DataError(f"{path}, row {number + 1}: is no CSV ({error}); save the sheet from the spreadsheet again.") from error
+        raise DataError(
+            f"{path}, row {number + 1}: is no CSV ({error}); save the sheet from the spreadsheet again."
+        ) from error
     if not names:
         raise DataError(f"{path}: is empty; give a filled-in annotation sheet.")
 
@@ -161,7 +169,9 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); give a filled-in annotation sheet.") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}); give a filled-in annotation sheet."
+        ) from error
     if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise DataError(f"{path}: is a workbook, not CSV; save it as 'CSV UTF-8 (comma delimited)'.")
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"

@@ -90,7 +90,9 @@ def write_sheet(pairs: Sequence[Pair], path: Path, *, seed: int) -> SheetFiles:
         RunFolderError: Another sheet, perhaps half filled in, stands there, or the file cannot be written.
     """
     if not pairs:
-        raise DataError(f"{path}: no pairs to put into the sheet; the runs need two arms with complete cells of one seed.")
+        raise DataError(
+            f"{path}: no pairs to put into the sheet; the runs need two arms with complete cells of one seed."
+        )
     text, key = _rows(pairs, seed=seed)
     data = text.encode("utf-8-sig")  # without the byte-order mark Excel takes UTF-8 for the local code page
     key_path = key_path_of(path)
@@ -103,8 +105,12 @@ def write_sheet(pairs: Sequence[Pair], path: Path, *, seed: int) -> SheetFiles:
         write_bytes_atomically(path, data)
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written ({error.strerror or error}); choose another --out.") from error
-    long = sum(1 for pair in pairs if max(map(len, (pair.prompt, pair.arm_response, pair.reference_response))) >= CELL_LIMIT)
-    warnings = [f"{long} rows have a text of more than {CELL_LIMIT:,} characters, which Excel cuts; use another program."]
+    long = sum(
+        1 for pair in pairs if max(map(len, (pair.prompt, pair.arm_response, pair.reference_response))) >= CELL_LIMIT
+    )
+    warnings = [
+        f"{long} rows have a text of more than {CELL_LIMIT:,} characters, which Excel cuts; use another program."
+    ]
     return SheetFiles(path, key_path, len(pairs), warnings if long else [])
 
 

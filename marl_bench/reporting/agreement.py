@@ -48,7 +48,9 @@ def read_judges(experiments: Sequence[Path]) -> tuple[dict[str, Pair], list[Judg
     return pairs, judges
 
 
-def agreements(judges: Sequence[JudgeLabels], pairs: Mapping[str, Pair], *, members: Mapping[str, Sequence[str]]) -> list[Agreement]:
+def agreements(
+    judges: Sequence[JudgeLabels], pairs: Mapping[str, Pair], *, members: Mapping[str, Sequence[str]]
+) -> list[Agreement]:
     """Returns each judge held against every later one with which it shares a scored pair.
 
     Args:
@@ -80,7 +82,19 @@ def agreement_table(found: Sequence[Agreement]) -> Table | None:
     """Returns judges held against each other, or None if there are no two."""
     if not found:
         return None
-    heads = ["Judge", "Against", "Pairs", "Agreement", "95 %", "Kappa", "95 %", "Without ties", "Longer wins", "With the other", "Length bias"]
+    heads = [
+        "Judge",
+        "Against",
+        "Pairs",
+        "Agreement",
+        "95 %",
+        "Kappa",
+        "95 %",
+        "Without ties",
+        "Longer wins",
+        "With the other",
+        "Length bias",
+    ]
     rows = [
         [
             one.judge,
@@ -107,7 +121,18 @@ def agreement_table(found: Sequence[Agreement]) -> Table | None:
 
 def summary_table(found: Sequence[JudgeSummary]) -> Table:
     """Returns each judge's win rates of the first response."""
-    heads = ["Judge", "Pairs", "First wins / tie / second", "Unscored", "Win rate of the first", "95 %", "At equal length", "95 %", "Longer wins", "95 %"]
+    heads = [
+        "Judge",
+        "Pairs",
+        "First wins / tie / second",
+        "Unscored",
+        "Win rate of the first",
+        "95 %",
+        "At equal length",
+        "95 %",
+        "Longer wins",
+        "95 %",
+    ]
     rows = [
         [
             one.judge,
