@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from marl_bench.records import Cell
 from marl_bench.reporting.comparison import ORACLE, Arm, Difference, WinRate
-from marl_bench.statistics.intervals import clustered_wilson_interval
 from marl_bench.statistics.paired import paired_difference
+from marl_bench.statistics.proportions import clustered_wilson_interval
 from marl_bench.statistics.seeds import seed_interval
 
 PromptScores = Mapping[str, float]
@@ -100,7 +100,7 @@ def win_rate(first: ArmCells, second: ArmCells, *, higher_is_better: bool | None
         reference=second.arm,
         judge=ORACLE,
         seeds=seeds,
-        rate=clustered_wilson_interval(((signs + 1) / 2).mean(axis=0).tolist(), trials=signs.size),
+        rate=clustered_wilson_interval(((signs + 1) / 2).ravel(), np.tile(np.arange(len(prompts)), len(seeds))),
         prompts=len(prompts),
         wins=int((signs > 0).sum()),
         ties=int((signs == 0).sum()),

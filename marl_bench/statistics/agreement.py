@@ -5,8 +5,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from marl_bench.statistics.clustered import cluster_sums
-from marl_bench.statistics.intervals import LEVEL, Interval, wilson_interval, wilson_interval_of_clusters
+from marl_bench.statistics.intervals import LEVEL, Interval, wilson_interval
+from marl_bench.statistics.proportions import clustered_wilson_interval
 
 
 def agreement(
@@ -30,7 +30,7 @@ def agreement(
     equal = [float(one == other) for one, other in _pairs(first, second)]
     if clusters is None:
         return wilson_interval(sum(equal), len(equal), level=level)
-    return wilson_interval_of_clusters(cluster_sums(equal, clusters), level=level)
+    return clustered_wilson_interval(equal, clusters, level=level)
 
 
 def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float | None:

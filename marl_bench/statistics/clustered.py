@@ -1,10 +1,13 @@
 """Means of values that come in clusters: several samples of one prompt, two orders of one pair."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from marl_bench.statistics.intervals import LEVEL, Interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +37,7 @@ class ClusterSums:
     def standard_error(self) -> float:
         """Returns the cluster-robust standard error of the mean; infinity for one cluster: it says nothing about the next."""
         if self.count < 2:
-            return float("inf")
+            return math.inf
         residuals = self.sums - self.mean * self.sizes
         scale = self.count / (self.count - 1) / self.sizes.sum() ** 2
         return float(np.sqrt(scale * np.square(residuals).sum()))
@@ -77,3 +80,16 @@ def cluster_standard_error(values: Sequence[float], clusters: Sequence[str]) -> 
     Source: Liang & Zeger (1986) for a mean, with the G / (G - 1) correction that statsmodels and Stata use.
     """
     return cluster_sums(values, clusters).standard_error()
+
+
+def cluster_mean_interval(values: ClusterSums, *, level: float = LEVEL) -> Interval | None:
+    """Returns the mean with its Student t interval over clusters, or None for one cluster.
+
+    mean ± t(level, clusters - 1) * cluster-robust standard error.
+    """
+    from scipy.special import stdtrit
+
+    if values.count < 2:
+        return None
+    half = float(stdtrit(values.count - 1, (1 + level) / 2)) * values.standard_error()
+    return Interval(values.mean, values.mean - half, values.mean + half)

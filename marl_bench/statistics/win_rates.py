@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
-from marl_bench.statistics.clustered import cluster_sums
-from marl_bench.statistics.intervals import LEVEL, Interval, wilson_interval_of_clusters
+from marl_bench.statistics.intervals import LEVEL, Interval
+from marl_bench.statistics.proportions import clustered_wilson_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,17 +62,16 @@ def win_rate(scores: Sequence[float | None], clusters: Sequence[str], *, level: 
     wrong = [score for score, _ in known if not 0 <= score <= 1]
     if wrong:
         raise ValueError(f"win_rate: a score of {wrong[0]}; scores lie between 0 (lost) and 1 (won), None is unscored.")
-    points = [score for score, _ in known]
-    sums = cluster_sums(points, [cluster for _, cluster in known]) if known else None
+    points, prompts = [score for score, _ in known], [cluster for _, cluster in known]
     unscored = len(scores) - len(known)
     total = sum(points)
     return ScoredRate(
-        rate=wilson_interval_of_clusters(sums, level=level) if sums else None,
+        rate=clustered_wilson_interval(points, prompts, level=level) if known else None,
         wins=sum(score > 0.5 for score in points),
         ties=sum(score == 0.5 for score in points),
         losses=sum(score < 0.5 for score in points),
         unscored=unscored,
         low_bound=total / len(scores),
         high_bound=(total + unscored) / len(scores),
-        clusters=sums.count if sums else 0,
+        clusters=len(set(prompts)),
     )
