@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from marl_bench.cli_batches import add_batch_verbs
 from marl_bench.cli_bench import app as bench_app
 from marl_bench.cli_diagnose import diagnose
 from marl_bench.cli_evaluate import evaluate
@@ -42,6 +43,7 @@ app.add_typer(task_app, name="task")
 app.add_typer(bench_app, name="bench")
 app.add_typer(judge_app, name="judge")
 add_label_verbs(judge_app)
+add_batch_verbs(judge_app)
 app.command(epilog="Example: marl-bench diagnose results/RUN --arm macro_ppo:fixed(n=5)")(diagnose)
 app.command(epilog="Example: marl-bench evaluate results/RUN --set evaluation.temperature=0 --metric words")(evaluate)
 app.command(

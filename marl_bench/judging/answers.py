@@ -40,6 +40,7 @@ class Answer:
         model: Exact id of the model that answered.
         prompt_tokens: Tokens read, 0 where the server does not say.
         completion_tokens: Tokens written.
+        batch: True if it came through the Batch API, at half the price.
     """
 
     status: Status
@@ -49,6 +50,7 @@ class Answer:
     model: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    batch: bool = False
 
     @property
     def is_real(self) -> bool:

@@ -1,12 +1,13 @@
 """Batch jobs of a judge: written down before they are sent, sent once, and collected however they end.
 
-Layout: `<folder>/jobs.json` (one `BatchJob` each), `<key>.requests.jsonl`, and after the end `<key>.output.jsonl`, `<key>.errors.jsonl`.
+Layout: `<folder>/jobs.json` (one `BatchJob` each), and of each job `<key>.requests.jsonl` (what is sent), `<key>.tickets.json` (request id to
+the ticket that its answer must carry), and after the end `<key>.output.jsonl` and `<key>.errors.jsonl` (what came back).
 """
 
 import dataclasses
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from filelock import FileLock, Timeout
 
 from marl_bench.errors import RecordError, RunFolderError
 from marl_bench.judging.batch_answers import BatchAnswers, read_answers
-from marl_bench.judging.batch_service import BatchService, RemoteBatch
-from marl_bench.run_dir import read_jsonl, write_bytes_atomically, write_json_atomically
+from marl_bench.judging.batch_service import ENDED, LOOKS, BatchService, RemoteBatch
+from marl_bench.run_dir import write_bytes_atomically, write_json_atomically
 
 MAX_REQUESTS = 50_000
 """Requests that the API takes in one batch."""
@@ -52,10 +53,25 @@ class BatchJob:
     account: Mapping[str, int] = dataclasses.field(default_factory=dict)
     problem: str = ""
 
-    @property
-    def open(self) -> bool:
-        """True if its requests may still be answered, so that nobody should ask them elsewhere."""
-        return not self.collected
+
+@dataclasses.dataclass(frozen=True)
+class BatchRequest:
+    """One question in a batch.
+
+    Attributes:
+        id: Key of the question; the API's `custom_id`.
+        ticket: What its answer must carry.
+        body: Body of the chat completion.
+    """
+
+    id: str
+    ticket: str
+    body: Mapping[str, Any]
+
+    def line(self) -> bytes:
+        """Returns the line of the file of requests."""
+        row = {"custom_id": self.id, "method": "POST", "url": "/v1/chat/completions", "body": self.body}
+        return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 class BatchFolder:
@@ -106,18 +122,32 @@ class BatchFolder:
         """Returns the path of a job's `requests`, `output` or `errors`."""
         return self.folder / f"{job.key}.{what}.jsonl"
 
-    def asked(self, job: BatchJob) -> list[str]:
-        """Returns the ids of a job's requests."""
-        return [row["custom_id"] for row in read_jsonl(self.file(job, "requests"))]
+    def keep_tickets(self, job: BatchJob, tickets: Mapping[str, str]) -> None:
+        """Writes down which ticket the answer to each request must carry."""
+        write_json_atomically(self.folder / f"{job.key}.tickets.json", dict(tickets))
+
+    def tickets(self, job: BatchJob) -> dict[str, str]:
+        """Returns request id to ticket, of all requests of a job.
+
+        Raises:
+            RecordError: The file is damaged.
+        """
+        path = self.folder / f"{job.key}.tickets.json"
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise RecordError(
+                f"{path}: cannot be read ({error}); without it the batch's answers cannot be checked."
+            ) from error
 
     def open_requests(self) -> set[str]:
-        """Returns the ids of requests that stand in open jobs."""
-        return {id_ for job in self.jobs() if job.open for id_ in self.asked(job)}
+        """Returns the ids of requests that may still be answered, so that nobody should ask them elsewhere."""
+        return {id_ for job in self.jobs() if not job.collected for id_ in self.tickets(job)}
 
 
 def prepare(
     folder: BatchFolder,
-    requests: Mapping[str, Mapping[str, Any]],
+    requests: Iterable[BatchRequest],
     *,
     max_requests: int = MAX_REQUESTS,
     max_bytes: int = MAX_BYTES,
@@ -126,17 +156,18 @@ def prepare(
 
     Args:
         folder: Where the jobs stand.
-        requests: Request id to the body of a chat completion.
+        requests: The requests.
         max_requests: Largest number of requests in a job.
         max_bytes: Largest size of a job's file.
     """
     known = folder.open_requests()
-    lines = (_line(id_, body) for id_, body in requests.items() if id_ not in known)
+    lines = ((request, request.line()) for request in requests if request.id not in known)
     jobs = []
     for part in _parts(lines, max_requests=max_requests, max_bytes=max_bytes):
         job = BatchJob(key=uuid.uuid4().hex[:16], requests=len(part))
-        write_bytes_atomically(folder.file(job, "requests"), b"".join(part))
-        folder.keep(job)
+        write_bytes_atomically(folder.file(job, "requests"), b"".join(line for _, line in part))
+        folder.keep_tickets(job, {request.id: request.ticket for request, _ in part})
+        folder.keep(job)  # last: a job in the list has all its files
         jobs.append(job)
     return jobs
 
@@ -150,7 +181,7 @@ def send(folder: BatchFolder, service: BatchService, *, done: Callable[[int, str
     waiting = [job for job in folder.jobs() if not job.batch_id]
     for number, job in enumerate(waiting, start=1):
         # An earlier process may have been killed between the server's deed and our note of it.
-        found = service.find_batch(job.key)
+        found = service.find_batch(job.key, looks=LOOKS if job.file_id else 1)
         if found is None:
             name = f"marl-bench-{job.key}.jsonl"
             file_id = job.file_id or service.find_file(name) or service.upload(folder.file(job, "requests"), name=name)
@@ -166,7 +197,7 @@ def collect(
     folder: BatchFolder,
     service: BatchService,
     *,
-    take: Callable[[BatchJob, BatchAnswers], None],
+    take: Callable[[BatchJob, BatchAnswers], int],
     done: Callable[[int, str], None],
 ) -> list[BatchJob]:
     """Looks at every open job that was sent, takes over what has ended, and returns all jobs.
@@ -174,7 +205,7 @@ def collect(
     Args:
         folder: Where the jobs stand.
         service: The server.
-        take: Stores the answers of a job; called again with the same after a crash.
+        take: Stores the answers of a job and returns how many are of no use; called again with the same after a crash.
         done: Is told how many requests have ended, and a few words.
 
     Raises:
@@ -185,13 +216,13 @@ def collect(
         if job.collected or not job.batch_id:
             continue
         remote = service.retrieve(job.batch_id)
-        if remote.ended:
+        if remote.status in ENDED:
             job = _collected(folder, service, job, remote, take)
             ended += job.requests
         else:
             job = dataclasses.replace(job, status=remote.status)
         folder.keep(job)
-        inside = 0 if remote.ended else remote.completed + remote.failed
+        inside = 0 if remote.status in ENDED else remote.done
         done(ended + inside, f"batch {job.batch_id} {job.status}")
     return folder.jobs()
 
@@ -201,7 +232,7 @@ def _collected(
     service: BatchService,
     job: BatchJob,
     remote: RemoteBatch,
-    take: Callable[[BatchJob, BatchAnswers], None],
+    take: Callable[[BatchJob, BatchAnswers], int],
 ) -> BatchJob:
     files = []
     for what, file_id in (("output", remote.output_file), ("errors", remote.error_file)):
@@ -210,16 +241,17 @@ def _collected(
             if not path.exists():
                 service.download(file_id, path)
             files.append(path)
-    answers = read_answers(files, folder.asked(job))
-    take(job, answers)
+    answers = read_answers(files, folder.tickets(job))
+    unusable = take(job, answers)
     return dataclasses.replace(
-        job, status=remote.status, collected=True, account=_account(answers), problem=remote.problem
+        job, status=remote.status, collected=True, account=_account(answers, unusable=unusable), problem=remote.problem
     )
 
 
-def _account(answers: BatchAnswers) -> dict[str, int]:
+def _account(answers: BatchAnswers, *, unusable: int) -> dict[str, int]:
     return {
-        "answered": len(answers.bodies),
+        "answered": len(answers.bodies) - unusable,
+        "unusable": unusable,
         "errors": len(answers.errors),
         "missing": len(answers.missing),
         "conflicting": len(answers.conflicting),
@@ -229,19 +261,16 @@ def _account(answers: BatchAnswers) -> dict[str, int]:
     }
 
 
-def _line(id_: str, body: Mapping[str, Any]) -> bytes:
-    row = {"custom_id": id_, "method": "POST", "url": "/v1/chat/completions", "body": body}
-    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def _parts(lines: Iterator[bytes], *, max_requests: int, max_bytes: int) -> Iterator[Sequence[bytes]]:
-    part: list[bytes] = []
+def _parts(
+    lines: Iterator[tuple[BatchRequest, bytes]], *, max_requests: int, max_bytes: int
+) -> Iterator[list[tuple[BatchRequest, bytes]]]:
+    part: list[tuple[BatchRequest, bytes]] = []
     size = 0
-    for line in lines:
+    for request, line in lines:
         if part and (len(part) == max_requests or size + len(line) > max_bytes):
             yield part
             part, size = [], 0
-        part.append(line)
+        part.append((request, line))
         size += len(line)
     if part:
         yield part

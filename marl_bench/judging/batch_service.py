@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marl_bench.errors import JudgeError
+from marl_bench.judging.failures import Refusal, advice, without_secrets
 
 if TYPE_CHECKING:
     import openai
@@ -16,8 +17,16 @@ if TYPE_CHECKING:
 KEY = "marl_bench"
 """Name of the metadata entry by which a batch is found again."""
 
+ENDED = ("completed", "failed", "expired", "cancelled")
+"""The server's words for batches of which nothing more will come."""
+
 _NEWEST = 2000  # how far back a batch or a file that nobody remembers is looked for
-_LOOKS = 3
+LOOKS = 3
+"""How often a batch is looked for that may just have been created."""
+
+
+class LostAnswerError(JudgeError):
+    """The server may or may not have done what it was asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +35,8 @@ class RemoteBatch:
 
     Attributes:
         id: Its id.
-        status: The server's word: `validating`, `in_progress`, `finalizing`, `completed`, `failed`, `expired`, `cancelling`, `cancelled`.
-        completed: Requests that were answered.
-        failed: Requests that ended in an error.
-        total: All requests.
+        status: The server's word: `validating`, `in_progress`, `finalizing`, `cancelling` or one of `ENDED`.
+        done: Requests that have ended, well or badly.
         output_file: Id of the file with answers, or empty.
         error_file: Id of the file with errors, or empty.
         problem: What the server says is wrong with the batch, or empty.
@@ -37,24 +44,17 @@ class RemoteBatch:
 
     id: str
     status: str
-    completed: int = 0
-    failed: int = 0
-    total: int = 0
+    done: int = 0
     output_file: str = ""
     error_file: str = ""
     problem: str = ""
 
-    @property
-    def ended(self) -> bool:
-        """True if nothing more will come of it."""
-        return self.status in ("completed", "failed", "expired", "cancelled")
-
 
 class BatchService:
-    """Uploads, creates and downloads; what must happen once only is not repeated when an answer is lost, but looked for first."""
+    """Uploads, creates and downloads; what must happen once only is looked for before it is asked for again."""
 
     def __init__(self, client: "openai.OpenAI", *, pause_seconds: float = 2.0) -> None:
-        """Works through `client`, whose own retries are used for what may be repeated.
+        """Works through `client`, whose own retries serve for what may be repeated.
 
         Args:
             client: Client with key and address.
@@ -69,8 +69,8 @@ class BatchService:
             JudgeError: The server refuses it.
         """
         with self._explained("files"), path.open("rb") as file:
-            # A file that was uploaded twice is paid by nobody and run by nobody, so the client's retries do no harm.
-            return self._client.files.create(file=(name, file, "application/jsonl"), purpose="batch").id
+            # A file that is uploaded twice costs nothing and runs nothing, so the client's retries do no harm.
+            return str(self._client.files.create(file=(name, file, "application/jsonl"), purpose="batch").id)
 
     def find_file(self, name: str) -> str | None:
         """Returns the id of the newest uploaded file of that name."""
@@ -84,32 +84,32 @@ class BatchService:
         Raises:
             JudgeError: The server refuses it, or does not say whether there is one now.
         """
-        import openai
-
-        client = self._client.with_options(max_retries=0)
-        for _ in range(_LOOKS):
+        for _ in range(LOOKS):
             try:
-                with self._explained("batches"):
-                    created = client.batches.create(
-                        input_file_id=file_id,
-                        endpoint="/v1/chat/completions",
-                        completion_window="24h",
-                        metadata={KEY: key},
-                    )
-                return _remote(created)
-            except JudgeError as error:
-                if not _lost(error.__cause__, openai):
-                    raise
+                return self._create(file_id, key=key)
+            except LostAnswerError as error:
                 lost = error
-            for _ in range(_LOOKS):
-                time.sleep(self._pause)
-                found = self.find_batch(key)
-                if found:
-                    return found
+            found = self.find_batch(key, looks=LOOKS)
+            if found:
+                return found
         raise lost
 
-    def find_batch(self, key: str) -> RemoteBatch | None:
-        """Returns the batch that was created with that key, if there is one."""
+    def find_batch(self, key: str, *, looks: int = 1) -> RemoteBatch | None:
+        """Returns the batch that was created with that key, if there is one.
+
+        Args:
+            key: As given to `create`.
+            looks: How often to look, with pauses: a list may lag behind what was just created.
+        """
+        for look in range(looks):
+            if look:
+                time.sleep(self._pause)
+            found = self._listed(key)
+            if found:
+                return found
+        return None
+
+    def _listed(self, key: str) -> RemoteBatch | None:
         with self._explained("batches"):
             batches = itertools.islice(self._client.batches.list(limit=100), _NEWEST)
             return next((_remote(batch) for batch in batches if (batch.metadata or {}).get(KEY) == key), None)
@@ -130,48 +130,51 @@ class BatchService:
             JudgeError: The server does not give it.
         """
         part = path.with_name(f".{path.name}.part")
-        with (
-            self._explained(f"files/{file_id}/content"),
-            self._client.files.with_streaming_response.content(file_id) as response,
-        ):
+        streamed = self._client.files.with_streaming_response
+        with self._explained(f"files/{file_id}/content"), streamed.content(file_id) as response:
             response.stream_to_file(part)
         part.replace(path)
 
+    def _create(self, file_id: str, *, key: str) -> RemoteBatch:
+        with self._explained("batches"):
+            return _remote(
+                self._client.with_options(max_retries=0).batches.create(
+                    input_file_id=file_id,
+                    endpoint="/v1/chat/completions",
+                    completion_window="24h",
+                    metadata={KEY: key},
+                )
+            )
+
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
+        """Turns the client's errors into ours, in which no part of the key stands."""
+        import httpx2
         import openai
 
+        where, key = f"{self._client.base_url}{what}", self._client.api_key
         try:
             yield
-        except openai.OpenAIError as error:
-            raise JudgeError(f"{self._client.base_url}{what}: {_sentence(error)}") from error
-
-
-def _lost(error: BaseException | None, openai: Any) -> bool:
-    """Returns True if the server may have done what it was asked for without our hearing of it."""
-    return isinstance(error, openai.APIConnectionError | openai.InternalServerError | openai.APIResponseValidationError)
-
-
-def _sentence(error: Exception) -> str:
-    status = getattr(error, "status_code", None)
-    hints = {
-        401: "the key is not accepted; set OPENAI_API_KEY to a valid one",
-        404: "not found; does this server have the Batch API, and is it the account that submitted?",
-        429: "too many requests, or the quota is used up; try again later",
-    }
-    text = " ".join(str(error).split())[:300]
-    return f"{hints.get(status, 'the request failed')} ({text})." if status else f"no answer ({text}); try again."
+        except openai.APIStatusError as error:
+            refusal = Refusal(error.status_code, without_secrets(str(error.message), key)).error()
+            kind = LostAnswerError if error.status_code >= 500 else JudgeError
+            raise kind(f"{where}: {refusal}; {advice(refusal)}.") from None
+        except (openai.APIConnectionError, httpx2.HTTPError) as error:
+            said = without_secrets(str(error.__cause__ or error), key)
+            raise LostAnswerError(f"{where}: connection failed ({said}); the same command goes on from here.") from None
+        except (AttributeError, TypeError, ValueError) as error:
+            raise LostAnswerError(f"{where}: the answer cannot be read ({error}); is --base-url right?") from error
 
 
 def _remote(batch: Any) -> RemoteBatch:
+    if not (isinstance(batch.id, str) and isinstance(batch.status, str)):
+        raise TypeError(f"no batch: {str(batch)[:100]}")
     counts = batch.request_counts
-    problems = [f"{one.message or one.code}" for one in (batch.errors.data or [])] if batch.errors else []
+    problems = [str(one.message or one.code) for one in (batch.errors.data or [])] if batch.errors else []
     return RemoteBatch(
         id=batch.id,
         status=batch.status,
-        completed=counts.completed if counts else 0,
-        failed=counts.failed if counts else 0,
-        total=counts.total if counts else 0,
+        done=(counts.completed or 0) + (counts.failed or 0) if counts else 0,
         output_file=batch.output_file_id or "",
         error_file=batch.error_file_id or "",
         problem="; ".join(problems[:3]),
