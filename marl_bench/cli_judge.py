@@ -164,7 +164,7 @@ def judge_and_show(
             listener=lambda tally: show(tally.done, _progress(tally, time.monotonic() - began)),
             on_wait=_waits(quiet=quiet),
         )
-    _show_result(plan, judged)
+    _show_result(judged)
     check_unscored(judged, max_unscored=max_unscored)
 
 
@@ -233,12 +233,14 @@ def _comparison(plan: "JudgingPlan") -> "Comparison | None":
         return None  # the clear message about the key follows; this is an extra
 
 
-def _show_result(plan: "JudgingPlan", judged: "Judged") -> None:
-    from marl_bench.reporting.judged import judged_table, read_judged
+def _show_result(judged: "Judged") -> None:
+    from marl_bench.reporting.judged_tables import judged_terminal_table
 
     tally = judged.tally
-    for found in read_judged(judged.folders[0].parent.parent, labels={}, names=[plan.name]):
-        _show_table(judged_table(found))
+    for rates in judged.rates:
+        for warning in rates.warnings():
+            typer.echo(f"Warning: {warning}", err=True)
+        _show_table(judged_terminal_table(rates))
     money = f", ${tally.cost:,.2f}" if tally.cost is not None else ""
     typer.echo(
         f"{tally.answered:,} answers now ({judged.attempts:,} requests, {tally.prompt_tokens:,} + {tally.completion_tokens:,} tokens{money}), "

@@ -18,6 +18,7 @@ from marl_bench.judging.plan import JudgingPlan
 from marl_bench.judging.questions import Question
 from marl_bench.judging.storing import judged_pairs, unscored_statuses, write_judgements
 from marl_bench.judging.transport import OpenAITransport
+from marl_bench.reporting.judged import JudgedRates, read_judged
 from marl_bench.reporting.report import ReportFiles, write_report
 from marl_bench.run_dir import RunDir
 
@@ -47,6 +48,7 @@ class Judged:
 
     Attributes:
         folders: The judgement's folder in each experiment.
+        rates: What came of it, by experiment.
         report: The report made again, or None for several runs.
         tally: Calls, tokens and money of this call of the program.
         attempts: Requests sent.
@@ -55,6 +57,7 @@ class Judged:
     """
 
     folders: Sequence[Path]
+    rates: Sequence[JudgedRates]
     report: ReportFiles | None
     tally: Tally
     attempts: int
@@ -107,8 +110,9 @@ def judge_runs(
         folders = write_judgements(plan, answers)
     pairs = judged_pairs(plan, answers)
     unscored = sum(pair.score is None for pair in pairs) / len(pairs)
-    report = write_report([RunDir(roots[0])], out=roots[0]) if len(roots) == 1 else None
-    return Judged(folders, report, tally, attempts, unscored, dict(unscored_statuses(pairs)))
+    report = write_report([RunDir(roots[0])], out=roots[0], force=True) if len(roots) == 1 else None
+    rates = [found for root in roots for found in read_judged(root, labels=plan.labels, names=[plan.name])]
+    return Judged(folders, rates, report, tally, attempts, unscored, dict(unscored_statuses(pairs)))
 
 
 def check_unscored(judged: Judged, *, max_unscored: float) -> None:

@@ -76,7 +76,8 @@ class JudgingPlan:
         name: Folder under `judgements`.
         prompts: What it is asked.
         pairs: The pairs.
-        homes: Folder name of an arm to the experiment that it stands in.
+        labels: Folder name of an arm to its label.
+        homes: Folder name of an arm with a seed to the experiment that they stand in.
         cache: File of the stored answers.
         price: Of the judge's tokens, or None where it is not known.
         notes: Sentences that the report must show.
@@ -87,10 +88,15 @@ class JudgingPlan:
     name: str
     prompts: Sequence[JudgePrompt]
     pairs: Sequence[Pair]
-    homes: Mapping[str, RunDir]
+    labels: Mapping[str, str]
+    homes: Mapping[tuple[str, int], RunDir]
     cache: Path
     price: Price | None
     notes: Sequence[str]
+
+    def home(self, pair: Pair) -> RunDir:
+        """Returns the experiment in which a pair is stored."""
+        return self.homes[pair.arm, pair.seed]
 
     def questions(self) -> dict[str, Question]:
         """Returns the questions by their key; pairs with the same texts share them."""
@@ -156,23 +162,21 @@ def plan_judging(run_dirs: Sequence[RunDir], options: JudgeOptions, registry: Re
             f"Price: {price.prompt:g} and {price.completion:g} US dollars per million tokens ({price.source})."
         )
     cache = options.cache or run_dirs[0].root / JUDGEMENTS / CACHE
-    return JudgingPlan(options, judge, _name(options, judge), prompts, pairs, homes, cache, price, notes)
+    labels = {str(cell.record.arm["name"]): str(cell.record.arm["label"]) for cell in cells}
+    return JudgingPlan(options, judge, _name(options, judge), prompts, pairs, labels, homes, cache, price, notes)
 
 
-def _complete_cells(run_dirs: Sequence[RunDir]) -> tuple[list[Cell], dict[str, RunDir]]:
+def _complete_cells(run_dirs: Sequence[RunDir]) -> tuple[list[Cell], dict[tuple[str, int], RunDir]]:
     cells: dict[tuple[str, int], Cell] = {}
-    homes: dict[str, RunDir] = {}
+    homes: dict[tuple[str, int], RunDir] = {}
     for run_dir in run_dirs:
         for cell in read_cells(run_dir):
             if cell.record.status != "complete" or not cell.samples:
                 continue
-            arm = str(cell.record.arm["name"])
-            if (arm, cell.record.seed) in cells:
-                raise RecordError(
-                    f"arm '{arm}', seed {cell.record.seed}: stands in two of the runs; judge them one by one."
-                )
-            cells[arm, cell.record.seed] = cell
-            homes.setdefault(arm, run_dir)
+            key = (str(cell.record.arm["name"]), cell.record.seed)
+            if key in cells:
+                raise RecordError(f"arm '{key[0]}', seed {key[1]}: stands in two of the runs; judge them one by one.")
+            cells[key], homes[key] = cell, run_dir
     tasks = sorted({str(cell.record.task["id"]) for cell in cells.values()})
     if len(tasks) != 1:
         found = f"of {len(tasks)} tasks ({', '.join(tasks)})" if tasks else "without a complete cell"
@@ -202,13 +206,10 @@ def _shortfalls(pairs: Sequence[Pair], count: int) -> list[str]:
     for pair in pairs:
         counts[pair.arm, pair.reference] = counts.get((pair.arm, pair.reference), 0) + 1
     short = sorted({found for found in counts.values() if found < count})
-    return (
-        [
-            f"Asked for {count:,} pairs of each comparison; there are {' to '.join(f'{n:,}' for n in short[:1] + short[1:][-1:])}."
-        ]
-        if short
-        else []
-    )
+    if not short:
+        return []
+    there = f"{short[0]:,}" if len(short) == 1 else f"{short[0]:,} to {short[-1]:,}"
+    return [f"Asked for {count:,} pairs of each comparison; there are {there}."]
 
 
 def _name(options: JudgeOptions, judge: Judge) -> str:

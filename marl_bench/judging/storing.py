@@ -1,14 +1,15 @@
 """Writes what a judge said into the experiments of the arms, as `marl_bench.judgements` describes it."""
 
 import collections
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from marl_bench.judgements import JUDGEMENT, JUDGEMENTS, PAIRS, JudgedPair, Judgement
 from marl_bench.judging.answers import Answer
 from marl_bench.judging.plan import JudgingPlan
-from marl_bench.judging.prompts import prompt_for, prompt_name
-from marl_bench.run_dir import RunDir, folder_written_atomically, write_json_atomically, write_jsonl_atomically
+from marl_bench.judging.prompts import prompt_name
+from marl_bench.judging.selection import Pair
+from marl_bench.run_dir import folder_written_atomically, write_json_atomically, write_jsonl_atomically
 
 
 def judged_pairs(plan: JudgingPlan, answers: Mapping[str, Answer]) -> list[JudgedPair]:
@@ -27,15 +28,13 @@ def write_judgements(plan: JudgingPlan, answers: Mapping[str, Answer]) -> list[P
     """
     folders = []
     judged = judged_pairs(plan, answers)
-    homes = {home.root: home for home in plan.homes.values()}
-    for root, home in homes.items():
-        rows = [row for row in judged if plan.homes[row.arm].root == root]
-        if not rows:
-            continue
+    for root in dict.fromkeys(plan.home(pair).root for pair in plan.pairs):
+        mine = [place for place, pair in enumerate(plan.pairs) if plan.home(pair).root == root]
+        judgement = _judgement(plan, [plan.pairs[place] for place in mine], answers)
         folder = root / JUDGEMENTS / plan.name
         with folder_written_atomically(folder) as temporary:
-            write_jsonl_atomically(temporary / PAIRS, (row.to_json() for row in rows))
-            write_json_atomically(temporary / JUDGEMENT, _judgement(plan, home, rows, answers).to_json())
+            write_jsonl_atomically(temporary / PAIRS, (judged[place].to_json() for place in mine))
+            write_json_atomically(temporary / JUDGEMENT, judgement.to_json())
         folders.append(folder)
     return folders
 
@@ -47,11 +46,10 @@ def unscored_statuses(pairs: Sequence[JudgedPair]) -> collections.Counter[str]:
     )
 
 
-def _judgement(plan: JudgingPlan, home: RunDir, rows: Sequence[JudgedPair], answers: Mapping[str, Answer]) -> Judgement:
-    mine = [pair for pair in plan.pairs if plan.homes[pair.arm].root == home.root]
-    questions = [pair.question(order, plan.prompts) for pair in mine for order in pair.orders]
+def _judgement(plan: JudgingPlan, pairs: Sequence[Pair], answers: Mapping[str, Answer]) -> Judgement:
+    questions = [pair.question(order, plan.prompts) for pair in pairs for order in pair.orders]
     paid = {key: answers[key] for key in (question.key(plan.judge) for question in questions)}
-    prompts = {prompt_name(prompt_for(plan.prompts, row.subset)) for row in rows}
+    prompts = {prompt_name(question.wording) for question in questions}
     return Judgement(
         judge=plan.judge.id,
         prompts=sorted(prompts),
@@ -64,7 +62,7 @@ def _judgement(plan: JudgingPlan, home: RunDir, rows: Sequence[JudgedPair], answ
     )
 
 
-def _model_notes(plan: JudgingPlan, answers: "collections.abc.Collection[Answer]") -> list[str]:
+def _model_notes(plan: JudgingPlan, answers: Collection[Answer]) -> list[str]:
     models = sorted({answer.model for answer in answers if answer.model})
     if models in ([], [plan.judge.model]):
         return []

@@ -5,6 +5,7 @@ from typing import Any
 
 from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.formatting import counted, number, percent, percent_interval
+from marl_bench.reporting.judged_tables import judged_markdown
 from marl_bench.reporting.plots import Plot
 from marl_bench.reporting.reading import read
 from marl_bench.reporting.rendering import as_markdown, markdown_text
@@ -39,6 +40,7 @@ def report_markdown(comparison: Comparison, plots: Sequence[Plot]) -> str:
         _table_section(differences_table(comparison)),
         _controls(comparison),
         _win_rates(comparison),
+        *(_section(title, body) for title, body in judged_markdown(comparison.judged)),
         _table_section(parity_table(comparison)),
         _table_section(over_optimisation_table(comparison)),
         _table_section(diagnostics_table(comparison)),
@@ -87,7 +89,7 @@ def _controls(comparison: Comparison) -> str:
 
 def _win_rates(comparison: Comparison) -> str:
     table = win_rates_table(comparison)
-    if table:
+    if table or comparison.judged:
         return _table_section(table)
     known = any(ORACLE in one.metrics for one in comparison.arms)
     reason = "there is no pair of arms to compare" if known else "the task has no oracle, and no judge was asked"

@@ -12,6 +12,7 @@ from marl_bench.reporting.compare import compare
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.document import report_markdown
 from marl_bench.reporting.frames import SCORE_COLUMNS, Row, cost_rows, score_rows
+from marl_bench.reporting.judged import with_judgements
 from marl_bench.reporting.plots import Plot, draw_plots
 from marl_bench.run_dir import RunDir, read_cells, write_bytes_atomically, write_text_atomically
 
@@ -54,7 +55,7 @@ def write_report(run_dirs: Sequence[RunDir], *, out: Path, force: bool = False) 
         RunFolderError: `out` cannot be written.
     """
     cells = [cell for run_dir in run_dirs for cell in read_cells(run_dir)]
-    comparison = compare(cells, force=force)
+    comparison = with_judgements(compare(cells, force=force), run_dirs)
     plots = draw_plots(cells, comparison)
     try:
         out.mkdir(parents=True, exist_ok=True)
