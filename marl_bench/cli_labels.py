@@ -140,11 +140,21 @@ def take_judge_labels(runs: Sequence[Path], files: Sequence[Path], *, key: Path 
         typer.echo(f"{taken.judge}: {taken.labelled} labels{left} -> {', '.join(map(str, taken.folders))}")
 
 
+def report_labels(runs: Sequence[Path]) -> None:
+    """Makes the report of a single run again, and shows how far its judges agree."""
+    from marl_bench.reporting.report import write_report
+    from marl_bench.run_dir import RunDir
+
+    if len(runs) == 1:
+        typer.echo(f"Report: {write_report([RunDir(runs[0])], out=runs[0]).report}")
+    show_agreement(runs)
+
+
 def show_agreement(runs: Sequence[Path]) -> None:
     """Shows the judges of the runs held against each other, if two share a pair."""
-    from marl_bench.reporting.agreement import judges_table
+    from marl_bench.reporting.agreement import agreement_table, judges_of_runs
 
-    table = judges_table(runs)
+    table = agreement_table(judges_of_runs(runs))
     if table:
         _show(table)
 

@@ -10,16 +10,15 @@ from pathlib import Path
 from marl_bench.errors import DataError, RecordError, UnknownNameError
 from marl_bench.judgements import JUDGEMENT, JUDGEMENTS, PAIRS, JudgedPair, Judgement, Verdict, Winner
 from marl_bench.judging.cells import as_cell, digest_of_cells
-from marl_bench.judging.prompts import check_judge_prompts, general_prompts
+from marl_bench.judging.plan import complete_cells, prompts_for_runs
 from marl_bench.judging.selection import Pair, choose_pairs
 from marl_bench.judging.sheet_reading import FilledSheet, SheetLabel, read_sheet, sheet_of
 from marl_bench.judging.sheets import KEY_SUFFIX, SheetKey, read_key
 from marl_bench.plugins import Registry
-from marl_bench.records import Cell
+from marl_bench.records import EvalSample
 from marl_bench.run_dir import (
     RunDir,
     folder_written_atomically,
-    read_cells,
     write_json_atomically,
     write_jsonl_atomically,
 )
@@ -71,11 +70,8 @@ def pairs_for_sheet(
         RecordError: Runs cannot be read or do not belong together.
         UnknownNameError: No arm has such a name.
     """
-    cells = [cell for run in runs for cell in read_cells(RunDir(run)) if cell.samples]
-    if not cells:
-        raise RecordError(f"{', '.join(map(str, runs))}: no complete cell; give folders of finished runs.")
-    spec = registry.task(str(cells[0].record.task["id"]))
-    prompts = check_judge_prompts(spec.judge_prompts) if spec.judge_prompts else general_prompts()
+    cells, _ = complete_cells([RunDir(run) for run in runs])
+    prompts = prompts_for_runs(cells, registry, file=None)
     names = {str(cell.record.arm[key]): str(cell.record.arm["name"]) for cell in cells for key in ("label", "name")}
     for arm in [*arms, *references]:
         if arm not in names:
@@ -109,26 +105,25 @@ def take_labels(
     twice = next((path for path, name in zip(files, names, strict=True) if names.count(name) > 1), None)
     if twice:
         raise DataError(f"{twice}: another file has the name '{_name(twice)}' too; call each file by its annotator.")
-    cells = {run: read_cells(RunDir(run)) for run in runs}
-    places = {
-        (str(cell.record.arm["name"]), cell.record.seed): (run, cell)
-        for run, found in cells.items()
-        for cell in found
-        if cell.samples
+    cells, homes = complete_cells([RunDir(run) for run in runs])
+    samples = {
+        (str(cell.record.arm["name"]), cell.record.seed, sample.prompt_id, sample.response.sample_index): sample
+        for cell in cells
+        for sample in cell.samples
     }
     filled = []
     for path in files:
         found_key = read_key(key or _key_beside(path))
         sheet = read_sheet(path, found_key, partial=partial)
-        _check_texts(path, sheet, places)
+        _check_texts(path, sheet, samples)
         filled.append((found_key, sheet))
-    return [_write(name, key, sheet, places) for name, (key, sheet) in zip(names, filled, strict=True)]
+    return [_write(name, key, sheet, homes) for name, (key, sheet) in zip(names, filled, strict=True)]
 
 
-def _write(name: str, key: SheetKey, sheet: FilledSheet, places: Mapping[Place, tuple[Path, Cell]]) -> TakenLabels:
+def _write(name: str, key: SheetKey, sheet: FilledSheet, homes: Mapping[Place, RunDir]) -> TakenLabels:
     by_run: dict[Path, list[SheetLabel]] = {}
     for label in sheet.labels:
-        by_run.setdefault(places[label.item.arm, label.item.seed][0], []).append(label)
+        by_run.setdefault(homes[label.item.arm, label.item.seed].root, []).append(label)
     left = len(sheet.unlabelled)
     notes = [f"{left} of {len(key.items)} rows of the sheet have no label and are left out."] if left else []
     judgement = Judgement(
@@ -175,13 +170,8 @@ def _judged(label: SheetLabel) -> JudgedPair:
     )
 
 
-def _check_texts(path: Path, sheet: FilledSheet, places: Mapping[Place, tuple[Path, Cell]]) -> None:
+def _check_texts(path: Path, sheet: FilledSheet, samples: Mapping[tuple[str, int, str, int], EvalSample]) -> None:
     """Checks that the runs still hold the texts that were shown."""
-    samples = {
-        (*place, sample.prompt_id, sample.response.sample_index): sample
-        for place, (_, cell) in places.items()
-        for sample in cell.samples
-    }
     for label in sheet.labels:
         item = label.item
         arms = (item.arm, item.reference) if item.order == "arm_first" else (item.reference, item.arm)

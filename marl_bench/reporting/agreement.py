@@ -1,13 +1,16 @@
 """How far judges, people among them, agree, and how much more one of them likes the longer response."""
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from marl_bench.judgements import JudgedPair, judgement_folders, read_judgement, read_pairs
+from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.formatting import NONE, interval, number, percent, percent_interval
 from marl_bench.reporting.pairs import generator
 from marl_bench.reporting.tables import Table
+from marl_bench.run_dir import RunDir
 from marl_bench.statistics.intervals import Interval
 from marl_bench.statistics.pair_labels import (
     Agreement,
@@ -71,11 +74,20 @@ def summaries(judges: Sequence[JudgeLabels], pairs: Mapping[str, Pair]) -> list[
     return [summarise_labels(judge, pairs, rng=generator(judge.name, "labels")) for judge in judges]
 
 
-def judges_table(experiments: Sequence[Path]) -> Table | None:
-    """Returns every two judges of the experiments' judgements held against each other, or None where no two share a pair."""
+def with_agreements(comparison: Comparison, run_dirs: Sequence[RunDir]) -> Comparison:
+    """Returns the comparison with the judges of its experiments held against each other.
+
+    Raises:
+        RecordError: A judgement is damaged.
+    """
+    return dataclasses.replace(comparison, agreements=judges_of_runs([run_dir.root for run_dir in run_dirs]))
+
+
+def judges_of_runs(experiments: Sequence[Path]) -> list[Agreement]:
+    """Returns every two judges of the experiments' judgements that share a pair, held against each other."""
     pairs, judges = read_judges(experiments)
     people = [judge.name for judge in judges if is_person(judge.name)]
-    return agreement_table(agreements(judges, pairs, members={judges[-1].name: people} if len(people) > 1 else {}))
+    return agreements(judges, pairs, members={judges[-1].name: people} if len(people) > 1 else {})
 
 
 def agreement_table(found: Sequence[Agreement]) -> Table | None:
@@ -113,7 +125,7 @@ def agreement_table(found: Sequence[Agreement]) -> Table | None:
     ]
     note = (
         "Agreement: share of pairs with the same winner, a tie being a third answer; 95 % Wilson interval, clustered by prompt. Kappa: Cohen's, "
-        "its interval for independent pairs. Longer wins: how often the longer response wins with each of the two, a tie as half. Length "
+        "its interval for independent pairs. Longer wins: how often the longer response wins with each of the two, a tie as half, over pairs of unequal length. Length "
         "bias: the first minus the second, in points, 95 % bootstrap interval over prompts."
     )
     return Table("Judges held against each other", heads, rows, note, text_columns=2)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from marl_bench.reporting.agreement import agreement_table
 from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.formatting import counted, number, percent, percent_interval
 from marl_bench.reporting.judged_tables import judged_markdown
@@ -41,6 +42,7 @@ def report_markdown(comparison: Comparison, plots: Sequence[Plot]) -> str:
         _controls(comparison),
         _win_rates(comparison),
         *(_section(title, body) for title, body in judged_markdown(comparison.judged)),
+        _table_section(agreement_table(comparison.agreements)),
         _table_section(parity_table(comparison)),
         _table_section(over_optimisation_table(comparison)),
         _table_section(diagnostics_table(comparison)),

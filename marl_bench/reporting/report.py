@@ -8,6 +8,7 @@ from pathlib import Path
 
 from marl_bench.errors import RunFolderError
 from marl_bench.records import Cell
+from marl_bench.reporting.agreement import with_agreements
 from marl_bench.reporting.compare import compare
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.document import report_markdown
@@ -55,7 +56,7 @@ def write_report(run_dirs: Sequence[RunDir], *, out: Path, force: bool = False) 
         RunFolderError: `out` cannot be written.
     """
     cells = [cell for run_dir in run_dirs for cell in read_cells(run_dir)]
-    comparison = with_judgements(compare(cells, force=force), run_dirs)
+    comparison = with_agreements(with_judgements(compare(cells, force=force), run_dirs), run_dirs)
     plots = draw_plots(cells, comparison)
     try:
         out.mkdir(parents=True, exist_ok=True)
