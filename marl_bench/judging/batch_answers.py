@@ -74,11 +74,12 @@ def _parsed(line: bytes) -> tuple[str, Mapping[str, Any] | None, str]:
     if not isinstance(row, dict) or not isinstance(row.get("custom_id"), str):
         return "", None, ""
     response = row.get("response")
-    body = response.get("body") if isinstance(response, dict) else None
-    if row.get("error") or not isinstance(body, dict) or not isinstance(response, dict):
-        return row["custom_id"], None, _error_text(row.get("error"))
-    if response.get("status_code") != 200:
-        return row["custom_id"], None, _error_text(body.get("error")) or f"status {response.get('status_code')}"
+    status, body = (response.get("status_code"), response.get("body")) if isinstance(response, dict) else (None, None)
+    if row.get("error"):
+        return row["custom_id"], None, _error_text(row["error"])
+    if response and (status != 200 or not isinstance(body, dict)):
+        said = _error_text(body.get("error")) if isinstance(body, dict) else ""
+        return row["custom_id"], None, said or f"status {status}"
     return row["custom_id"], body, ""
 
 
