@@ -25,7 +25,7 @@ class LabelFileOptions:
     """How a file of labels is read.
 
     Attributes:
-        judges: Columns with a judge's values; `a.b` is the field `b` of `a` unless a column is called so.
+        judges: Columns with a judge's values; `a.b` is the field `b` of `a` (an item, if `b` is a number) unless a column is called so.
         majorities: Name to the judges, of `judges`, whose majority it is.
         values: The file's own words for `1`, `2` and `tie`, beside the usual ones.
         unscored: Words for pairs that a judge could not judge; an empty value is one of them always.
@@ -143,6 +143,8 @@ def _cell(row: Row, name: str, where: str) -> Any:
 
 
 def _field(row: Any, name: str) -> tuple[Any] | None:
+    if isinstance(row, list):
+        row = {str(number): item for number, item in enumerate(row)}
     if not isinstance(row, Mapping):
         return None
     if name in row:

@@ -124,9 +124,9 @@ def agreement_table(found: Sequence[Agreement]) -> Table | None:
         for one in found
     ]
     note = (
-        "Agreement: share of pairs with the same winner, a tie being a third answer; 95 % Wilson interval, clustered by prompt. Kappa: Cohen's, "
-        "its interval for independent pairs. Longer wins: how often the longer response wins with each of the two, a tie as half, over pairs of unequal length. Length "
-        "bias: the first minus the second, in points, 95 % bootstrap interval over prompts."
+        "Agreement: share of pairs with the same winner, a tie being a third answer; 95 % Wilson interval, clustered by prompt. Kappa: "
+        "Cohen's, its interval for independent pairs. Longer wins: how often the longer response wins with each of the two, a tie as half, "
+        "over pairs of unequal length. Length bias: the first minus the second, in points, 95 % bootstrap interval over prompts."
     )
     return Table("Judges held against each other", heads, rows, note, text_columns=2)
 
