@@ -14,6 +14,7 @@ from marl_bench.cli_diagnose import diagnose
 from marl_bench.cli_evaluate import evaluate
 from marl_bench.cli_execute import doctor, execute
 from marl_bench.cli_judge import app as judge_app
+from marl_bench.cli_judge import check_judge, judge_complete_run
 from marl_bench.cli_labels import KeyFile, LabelFiles, Partial, add_label_verbs, take_judge_labels
 from marl_bench.cli_rules import app as rule_app
 from marl_bench.cli_task import app as task_app
@@ -156,6 +157,11 @@ def run(  # noqa: PLR0913 (one parameter an option)
         bool,
         typer.Option("--with-controls", help="Add the controls of every macro arm that are not among the arms yet."),
     ] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(metavar="JUDGE", help="Then judge by openai:MODEL; marl-bench judge has all its options."),
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help="Server of the judge.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show configuration, cells and an estimate; do nothing.")
     ] = False,
@@ -189,6 +195,8 @@ def run(  # noqa: PLR0913 (one parameter an option)
     for warning in plan.warnings():
         typer.echo(f"Warning: {warning}", err=True)
     check_plan(plan)
+    if judge is not None:
+        check_judge(judge, base_url)
     if dry_run:
         _show_plan(plan, resolved)
         return
@@ -201,6 +209,8 @@ def run(  # noqa: PLR0913 (one parameter an option)
             raise
     _show_comparison(comparison)
     typer.echo(f"Report: {plan.root / 'report.md'}")
+    if judge is not None:
+        judge_complete_run(plan.root, judge, base_url, registry=registry, quiet=quiet)
 
 
 @app.command(epilog="Example: marl-bench report results/tldr-tiny-1a2b3c4d")

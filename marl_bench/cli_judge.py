@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from marl_bench.judge_runs import Judged, Server
     from marl_bench.judging.job import JobLimits, Tally
     from marl_bench.judging.plan import JudgingPlan
+    from marl_bench.plugins import Registry
     from marl_bench.reporting.comparison import Comparison
 
 PAIRS_VERB = "pairs"
+MAX_UNSCORED = 0.02
 WAIT_WORTH_A_LINE_SECONDS = 10.0
 
 
@@ -90,7 +92,7 @@ def pairs(  # noqa: PLR0913 (one parameter an option)
     ] = None,
     max_unscored: Annotated[
         float, typer.Option(metavar="SHARE", min=0, max=1, help="Fail if more of the pairs have no score.")
-    ] = 0.02,
+    ] = MAX_UNSCORED,
     concurrency: Annotated[int, typer.Option(metavar="N", min=1, max=512, help="Questions at a time.")] = 16,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="Limit of one attempt.")] = 120.0,
     patience: Annotated[
@@ -149,6 +151,37 @@ def pairs(  # noqa: PLR0913 (one parameter an option)
     server = Server(base_url, timeout_seconds=timeout, patience=Patience(wait_seconds=patience))
     judge_and_show(plan, server, limits, max_unscored=max_unscored, quiet=quiet)
     show_agreement(runs)
+
+
+def check_judge(judge: str, base_url: str | None) -> None:
+    """Checks before any work what `judge_complete_run` needs.
+
+    Raises:
+        ConfigError: The judge is not one, or there is neither a key nor a server.
+    """
+    from marl_bench.judging.plan import JudgeOptions, parse_judge
+    from marl_bench.judging.transport import server_and_key
+
+    parse_judge(JudgeOptions(judge))
+    server_and_key(base_url)
+
+
+def judge_complete_run(root: Path, judge: str, base_url: str | None, *, registry: "Registry", quiet: bool) -> None:
+    """Judges a run that has just been completed; whatever happens, the run stays complete."""
+    from marl_bench.judge_runs import Server
+    from marl_bench.judging.job import JobLimits
+    from marl_bench.judging.plan import JudgeOptions, plan_judging
+    from marl_bench.judging.transport import server_address
+    from marl_bench.run_dir import RunDir
+
+    options = JudgeOptions(judge, own_server=server_address(base_url) is not None)
+    try:
+        plan = plan_judging([RunDir(root)], options, registry)
+        judge_and_show(plan, Server(base_url), JobLimits(), max_unscored=MAX_UNSCORED, quiet=quiet)
+    except (MarlBenchError, KeyboardInterrupt):
+        server = f" --base-url {base_url}" if base_url else ""
+        typer.echo(f"The run itself is complete. To go on: marl-bench judge {root} --judge {judge}{server}", err=True)
+        raise
 
 
 def judge_and_show(

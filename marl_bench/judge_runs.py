@@ -22,8 +22,6 @@ from marl_bench.reporting.judged import JudgedRates, read_judged
 from marl_bench.reporting.report import ReportFiles, write_report
 from marl_bench.run_dir import RunDir
 
-MAX_UNSCORED = 0.02
-
 
 @dataclasses.dataclass(frozen=True)
 class Server:
