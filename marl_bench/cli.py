@@ -17,6 +17,7 @@ from marl_bench.cli_judge import app as judge_app
 from marl_bench.cli_judge import check_judge, judge_complete_run
 from marl_bench.cli_labels import KeyFile, LabelFiles, Partial, add_label_verbs, take_judge_labels
 from marl_bench.cli_rules import app as rule_app
+from marl_bench.cli_sweeps import best_of_n, sweep_temperature
 from marl_bench.cli_task import app as task_app
 from marl_bench.errors import CellFailedError, ConfigError, MarlBenchError
 
@@ -51,6 +52,10 @@ app.command(
     epilog="Examples:  marl-bench execute --samples samples.jsonl --problems humaneval  |  "
     "marl-bench execute --samples samples.jsonl --problems FOLDER --k 1,5,10 --timeout 4"
 )(execute)
+app.command("best-of-n", epilog="Example: marl-bench best-of-n results/RUN --n 1,4,16 --prompts 64")(best_of_n)
+app.command("sweep-temperature", epilog="Example: marl-bench sweep-temperature results/RUN --temperatures 0,0.5,1.0")(
+    sweep_temperature
+)
 app.command(epilog="Example: marl-bench doctor --require-isolation full")(doctor)
 
 PluginPaths = Annotated[
