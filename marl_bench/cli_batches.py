@@ -133,6 +133,22 @@ def collect(
     )
 
 
+def warn_of_open_batches(plan: "JudgingPlan", run: Path) -> None:
+    """Says so if questions that are about to be asked stand in batch jobs that are not collected."""
+    from marl_bench.judge_batches import jobs_folder, what_to_submit
+
+    folder = jobs_folder(run, plan.name)
+    if not any(not job.collected for job in folder.jobs()):
+        return
+    under_way = what_to_submit(plan, folder).under_way
+    if under_way:
+        typer.echo(
+            f"Warning: {under_way:,} of the questions stand in batch jobs that are not collected yet, and would be paid twice; "
+            f"collect them first: marl-bench judge collect {run}",
+            err=True,
+        )
+
+
 def _show_todo(plan: "JudgingPlan", todo: "Todo") -> None:
     from marl_bench.judging.costs import BATCH_SHARE
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from marl_bench.cli_batches import warn_of_open_batches
 from marl_bench.cli_labels import KeyFile, LabelFiles, Partial, report_labels, show_agreement, take_judge_labels
 from marl_bench.errors import ConfigError, MarlBenchError
 
@@ -148,6 +149,7 @@ def pairs(  # noqa: PLR0913 (one parameter an option)
     if dry_run:
         show_judging_plan(plan, limits)
         return
+    warn_of_open_batches(plan, runs[0])
     server = Server(base_url, timeout_seconds=timeout, patience=Patience(wait_seconds=patience))
     judge_and_show(plan, server, limits, max_unscored=max_unscored, quiet=quiet)
     show_agreement(runs)

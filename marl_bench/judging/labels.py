@@ -15,7 +15,7 @@ from marl_bench.judging.selection import Pair, choose_pairs
 from marl_bench.judging.sheet_reading import FilledSheet, SheetLabel, read_sheet, sheet_of
 from marl_bench.judging.sheets import KEY_SUFFIX, SheetKey, read_key
 from marl_bench.plugins import Registry
-from marl_bench.records import EvalSample
+from marl_bench.records import Cell, EvalSample
 from marl_bench.run_dir import (
     RunDir,
     folder_written_atomically,
@@ -28,6 +28,9 @@ PREFIX = "labels:"
 
 Place = tuple[str, int]
 """Folder name of an arm, and a seed."""
+
+SampleId = tuple[str, int, str, int]
+"""Place, prompt id and sample index."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,17 +109,13 @@ def take_labels(
     if twice:
         raise DataError(f"{twice}: another file has the name '{_name(twice)}' too; call each file by its annotator.")
     cells, homes = complete_cells([RunDir(run) for run in runs])
-    samples = {
-        (str(cell.record.arm["name"]), cell.record.seed, sample.prompt_id, sample.response.sample_index): sample
-        for cell in cells
-        for sample in cell.samples
-    }
     filled = []
     for path in files:
         found_key = read_key(key or _key_beside(path))
-        sheet = read_sheet(path, found_key, partial=partial)
-        _check_texts(path, sheet, samples)
-        filled.append((found_key, sheet))
+        filled.append((found_key, read_sheet(path, found_key, partial=partial)))
+    samples = _samples(cells, [sheet for _, sheet in filled])
+    for _, sheet in filled:
+        _check_texts(sheet, samples)
     return [_write(name, key, sheet, homes) for name, (key, sheet) in zip(names, filled, strict=True)]
 
 
@@ -170,7 +169,25 @@ def _judged(label: SheetLabel) -> JudgedPair:
     )
 
 
-def _check_texts(path: Path, sheet: FilledSheet, samples: Mapping[tuple[str, int, str, int], EvalSample]) -> None:
+def _samples(cells: Sequence[Cell], sheets: Sequence[FilledSheet]) -> dict[SampleId, EvalSample]:
+    """Returns the samples that were shown, as they stand in the runs now; those that are not there are absent."""
+    items = [label.item for sheet in sheets for label in sheet.labels]
+    wanted = {
+        (arm, item.seed, item.prompt_id, item.sample_index) for item in items for arm in (item.arm, item.reference)
+    }
+    return {
+        id_: sample
+        for cell in cells
+        for sample in cell.samples
+        if (id_ := (*_place(cell), sample.prompt_id, sample.response.sample_index)) in wanted
+    }
+
+
+def _place(cell: Cell) -> Place:
+    return str(cell.record.arm["name"]), cell.record.seed
+
+
+def _check_texts(sheet: FilledSheet, samples: Mapping[SampleId, EvalSample]) -> None:
     """Checks that the runs still hold the texts that were shown."""
     for label in sheet.labels:
         item = label.item
@@ -182,7 +199,7 @@ def _check_texts(path: Path, sheet: FilledSheet, samples: Mapping[tuple[str, int
                 continue
         wrong = "are not those that were shown" if first and second else "are not all there"
         raise RecordError(
-            f"{path}, row {item.id}: the responses of {item.arm} and {item.reference}, seed {item.seed}, to {item.prompt_id} {wrong}; "
+            f"{sheet.path}, row {item.id}: the responses of {item.arm} and {item.reference}, seed {item.seed}, to {item.prompt_id} {wrong}; "
             "give the runs from which the sheet was made."
         )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from marl_bench.cli import main
 from marl_bench.errors import JudgeError, RecordError, RunFolderError
 from marl_bench.judge_batches import collect_jobs, jobs_folder, open_service, submit, wait_for_jobs, what_to_submit
 from marl_bench.judgements import judgement_folders, read_pairs
@@ -325,3 +326,32 @@ def test_a_service_needs_a_key_or_a_server(batches):
 
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
         open_service(None)
+
+
+def test_the_verbs_submit_collect_and_judge_hand_over_to_each_other(job, batches, parts, server, capsys):
+    options = ["--judge", "openai:judge-1", "--pairs", "4", "--quiet"]
+    assert _ended("judge", "submit", job.root, *options, "--base-url", batches.url) == 0
+    assert "Batch batch-0: 24 requests, validating" in capsys.readouterr().out
+    batches.statuses = ["in_progress"]
+    assert _ended("judge", "collect", job.root, "--base-url", batches.url, "--quiet") == 0
+    assert "Not all batches have ended" in capsys.readouterr().out
+    batches.end = end_with(parts, output=lambda lines: lines[:20])
+    assert _ended("judge", job.root, *options, "--base-url", server.url, "--dry-run") == 0
+    assert _ended("judge", "collect", job.root, "--base-url", batches.url, "--wait", "--every", "0.1", "--quiet") == 0
+    assert "batch batch-0: completed, 20 of 24 answered, 4 never answered" in capsys.readouterr().out
+    assert _ended("judge", job.root, *options, "--base-url", server.url) == 0
+    assert len(server.asked) == 4
+
+
+def test_a_judge_that_would_ask_what_is_under_way_warns(job, batches, server, capsys):
+    job.submit()
+    _ended("judge", job.root, "--judge", "openai:judge-1", "--pairs", "4", "--quiet", "--base-url", server.url)
+    assert "24 of the questions stand in batch jobs that are not collected yet" in capsys.readouterr().err
+
+
+def _ended(*arguments):
+    """Runs the command line in this process and returns its exit status."""
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as ended:
+        return ended.code or 0
