@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from marl_bench.errors import RecordError, RunFolderError
 from marl_bench.judging.batch_answers import BatchAnswers, read_answers
 from marl_bench.judging.batch_service import ENDED, LOOKS, BatchService, RemoteBatch
-from marl_bench.run_dir import write_bytes_atomically, write_json_atomically
+from marl_bench.run_dir import file_written_atomically, write_json_atomically
 
 MAX_REQUESTS = 50_000
 """Requests that the API takes in one batch."""
@@ -118,13 +118,13 @@ class BatchFolder:
         jobs = {one.key: one for one in self.jobs()} | {job.key: job}
         write_json_atomically(self.folder / JOBS, [dataclasses.asdict(one) for one in jobs.values()])
 
-    def file(self, job: BatchJob, what: str) -> Path:
+    def path(self, key: str, what: str) -> Path:
         """Returns the path of a job's `requests`, `output` or `errors`."""
-        return self.folder / f"{job.key}.{what}.jsonl"
+        return self.folder / f"{key}.{what}.jsonl"
 
-    def keep_tickets(self, job: BatchJob, tickets: Mapping[str, str]) -> None:
+    def keep_tickets(self, key: str, tickets: Mapping[str, str]) -> None:
         """Writes down which ticket the answer to each request must carry."""
-        write_json_atomically(self.folder / f"{job.key}.tickets.json", dict(tickets))
+        write_json_atomically(self.folder / f"{key}.tickets.json", dict(tickets))
 
     def tickets(self, job: BatchJob) -> dict[str, str]:
         """Returns request id to ticket, of all requests of a job.
@@ -163,12 +163,22 @@ def prepare(
     known = folder.open_requests()
     lines = ((request, request.line()) for request in requests if request.id not in known)
     jobs = []
-    for part in _parts(lines, max_requests=max_requests, max_bytes=max_bytes):
-        job = BatchJob(key=uuid.uuid4().hex[:16], requests=len(part))
-        write_bytes_atomically(folder.file(job, "requests"), b"".join(line for _, line in part))
-        folder.keep_tickets(job, {request.id: request.ticket for request, _ in part})
-        folder.keep(job)  # last: a job in the list has all its files
-        jobs.append(job)
+    upcoming = next(lines, None)
+    while upcoming is not None:
+        key, size = uuid.uuid4().hex[:16], 0
+        tickets: dict[str, str] = {}
+        with file_written_atomically(folder.path(key, "requests")) as file:
+            while upcoming is not None and len(tickets) < max_requests:
+                request, line = upcoming
+                if tickets and size + len(line) > max_bytes:
+                    break
+                file.write(line)
+                size += len(line)
+                tickets[request.id] = request.ticket
+                upcoming = next(lines, None)
+        folder.keep_tickets(key, tickets)
+        jobs.append(BatchJob(key, requests=len(tickets)))
+        folder.keep(jobs[-1])  # last: a job in the list has all its files
     return jobs
 
 
@@ -184,7 +194,9 @@ def send(folder: BatchFolder, service: BatchService, *, done: Callable[[int, str
         found = service.find_batch(job.key, looks=LOOKS if job.file_id else 1)
         if found is None:
             name = f"marl-bench-{job.key}.jsonl"
-            file_id = job.file_id or service.find_file(name) or service.upload(folder.file(job, "requests"), name=name)
+            file_id = (
+                job.file_id or service.find_file(name) or service.upload(folder.path(job.key, "requests"), name=name)
+            )
             job = dataclasses.replace(job, file_id=file_id)
             folder.keep(job)
             found = service.create(file_id, key=job.key)
@@ -237,7 +249,7 @@ def _collected(
     files = []
     for what, file_id in (("output", remote.output_file), ("errors", remote.error_file)):
         if file_id:
-            path = folder.file(job, what)
+            path = folder.path(job.key, what)
             if not path.exists():
                 service.download(file_id, path)
             files.append(path)
@@ -259,18 +271,3 @@ def _account(answers: BatchAnswers, *, unusable: int) -> dict[str, int]:
         "unknown": answers.unknown,
         "damaged": answers.damaged,
     }
-
-
-def _parts(
-    lines: Iterator[tuple[BatchRequest, bytes]], *, max_requests: int, max_bytes: int
-) -> Iterator[list[tuple[BatchRequest, bytes]]]:
-    part: list[tuple[BatchRequest, bytes]] = []
-    size = 0
-    for request, line in lines:
-        if part and (len(part) == max_requests or size + len(line) > max_bytes):
-            yield part
-            part, size = [], 0
-        part.append((request, line))
-        size += len(line)
-    if part:
-        yield part

@@ -3,13 +3,13 @@
 import csv
 import dataclasses
 import gzip
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from marl_bench.errors import ConfigError, DataError, UnknownNameError, shown
+from marl_bench.judging.cells import cells_of
 from marl_bench.statistics.pair_labels import JudgeLabels, Pair, majority
 
 Row = Mapping[str, Any]
@@ -165,8 +165,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
     """Yields number and row; of CSV the number counts the head, as a spreadsheet does."""
     text = _read(path)
     if path.name.removesuffix(".gz").endswith(".csv"):
-        for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), start=2):
-            yield number, row
+        yield from _csv_rows(path, text)
         return
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -181,6 +180,19 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
                     f"{path}, row {number}: is {type(row).__name__}, not an object with a field for each judge."
                 )
             yield number, row
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
+    names: list[str] = []
+    number = 0
+    try:
+        for number, cells in enumerate(cells_of(text), start=1):
+            if number == 1:
+                names = cells
+            elif any(cells):
+                yield number, dict(zip(names, [*cells, *[""] * len(names)], strict=False))
+    except csv.Error as error:
+        raise DataError(f"{path}, row {number + 1}: is no CSV ({error}).") from error
 
 
 def _read(path: Path) -> str:

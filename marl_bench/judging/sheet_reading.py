@@ -3,12 +3,11 @@
 import codecs
 import csv
 import dataclasses
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from marl_bench.errors import DataError, shown
-from marl_bench.judging.cells import digest_of_cells, from_cell
+from marl_bench.judging.cells import cells_of, digest_of_cells, from_cell
 from marl_bench.judging.sheets import CHOICES, COLUMNS, KeyItem, SheetKey
 
 _NEEDED = COLUMNS[:5]
@@ -67,7 +66,7 @@ def read_sheet(path: Path, key: SheetKey, *, partial: bool = False) -> FilledShe
         if problem:
             problems.append(f"{path}, row {number}, column {problem}")
         if id_ in known and id_ not in found:
-            choice = row["choice"].strip().lower()
+            choice = _choice(row)
             label = (
                 SheetLabel(known[id_], choice, from_cell(row.get("comment", "")).strip()) if choice in CHOICES else None
             )
@@ -102,7 +101,7 @@ def sheet_of(path: Path) -> str:
 
 def _problem(row: Mapping[str, str], known: Mapping[str, KeyItem], found: Mapping[str, tuple[int, object]]) -> str:
     """Returns the column and what is wrong in it; empty if nothing is (or only the choice is empty)."""
-    id_, choice = row["id"].strip(), row["choice"].strip()
+    id_, choice = row["id"].strip(), _choice(row)
     if id_ not in known:
         return f"id: {shown(id_)} is no row of this sheet; copy the id from the sheet that was sent out."
     if id_ in found:
@@ -112,9 +111,13 @@ def _problem(row: Mapping[str, str], known: Mapping[str, KeyItem], found: Mappin
             f"prompt, response_1 or response_2: the text is not the one that was sent out ({shown(row['response_1'])})"
         )
         return f"{edited}; copy the row's texts from the sheet, the choice can stay."
-    if choice and choice.lower() not in CHOICES:
-        return f"choice: {shown(choice)} given; write {_choices()}."
+    if choice and choice not in CHOICES:
+        return f"choice: {shown(row['choice'].strip())} given; write {_choices()}."
     return ""
+
+
+def _choice(row: Mapping[str, str]) -> str:
+    return row["choice"].strip().lower().removesuffix(".0")  # a column of numbers may come back with decimals
 
 
 def _choices() -> str:
@@ -132,7 +135,7 @@ def _missing(path: Path, missing: Sequence[str], key: SheetKey) -> str:
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yields the number that a spreadsheet shows beside a row, and the row's cells by column; empty rows are left out."""
     text = _text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True)
+    reader = cells_of(text, separator=_separator(text))
     names: list[str] = []
     number = 0
     try:
@@ -191,7 +194,7 @@ def _bytes(error: UnicodeDecodeError, encoding: str) -> str:
 
 def _place(before: bytes, encoding: str) -> str:
     text = before.decode(encoding, "ignore")
-    read = list(csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text)))
+    read = list(cells_of(text, separator=_separator(text), strict=False))
     if not read:
         return "row 1"
     column = len(read[-1]) - 1

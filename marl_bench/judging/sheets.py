@@ -13,7 +13,7 @@ from marl_bench.errors import DataError, RunFolderError
 from marl_bench.judgements import Order
 from marl_bench.judging.cells import CELL_LIMIT, as_cell, digest_of_cells
 from marl_bench.judging.selection import Pair
-from marl_bench.run_dir import write_bytes_atomically, write_json_atomically
+from marl_bench.run_dir import write_bytes_atomically
 
 COLUMNS = ("id", "prompt", "response_1", "response_2", "choice", "comment")
 CHOICES = ("1", "2", "tie")
@@ -96,12 +96,15 @@ def write_sheet(pairs: Sequence[Pair], path: Path, *, seed: int) -> SheetFiles:
     text, key = _rows(pairs, seed=seed)
     data = text.encode("utf-8-sig")  # without the byte-order mark Excel takes UTF-8 for the local code page
     key_path = key_path_of(path)
-    if path.exists() and path.read_bytes() != data:
-        raise RunFolderError(
-            f"{path}: is there already and holds something else, perhaps answers; nothing was written. Choose another --out."
-        )
+    key_data = json.dumps({"format": KEY_FORMAT, **dataclasses.asdict(key)}, indent=1, ensure_ascii=False).encode()
+    for file, new in ((path, data), (key_path, key_data)):
+        if file.exists() and file.read_bytes() != new:
+            raise RunFolderError(
+                f"{file}: is there already and holds something else: answers, or the key of a sheet that was sent out; "
+                "nothing was written. Choose another --out."
+            )
     try:
-        write_json_atomically(key_path, {"format": KEY_FORMAT, **dataclasses.asdict(key)})
+        write_bytes_atomically(key_path, key_data)
         write_bytes_atomically(path, data)
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written ({error.strerror or error}); choose another --out.") from error
@@ -143,7 +146,8 @@ def _rows(pairs: Sequence[Pair], *, seed: int) -> tuple[str, SheetKey]:
     orders: list[Order] = [rng.choice(("arm_first", "reference_first")) for _ in shuffled]
     cells = [_cells(pair, order) for pair, order in zip(shuffled, orders, strict=True)]
     digests = [digest_of_cells(*row) for row in cells]
-    sheet = hashlib.sha256(f"{seed} {' '.join(digests)}".encode()).hexdigest()[:8]
+    # Digits alone a spreadsheet could take for a number or a date.
+    sheet = f"s{hashlib.sha256(f'{seed} {digests}'.encode()).hexdigest()[:8]}"
     ids = [f"{sheet}-{number:04d}-{digest}" for number, digest in enumerate(digests, start=1)]
     text = io.StringIO()
     writer = csv.writer(text)  # its default line end is that of RFC 4180

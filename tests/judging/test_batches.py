@@ -132,7 +132,7 @@ def test_jobs_are_split_at_the_limits_of_the_api(tmp_path):
     assert [one.requests for one in by_count] == [3, 3, 1]
     limit = sizes[0] + sizes[1] + sizes[2]
     by_size = prepare(BatchFolder(tmp_path / "b"), requests, max_bytes=limit)
-    files = [BatchFolder(tmp_path / "b").file(one, "requests") for one in by_size]
+    files = [BatchFolder(tmp_path / "b").path(one.key, "requests") for one in by_size]
     assert all(path.stat().st_size <= limit for path in files)
     assert by_size[0].requests == 3
     lines = [json.loads(line)["custom_id"] for path in files for line in path.read_text().splitlines()]
@@ -299,7 +299,7 @@ def test_a_collection_that_breaks_off_goes_on(job, batches):
     with pytest.raises(JudgeError, match="connection failed"):
         job.collect()
     assert job.folder.jobs() == [open_job]
-    assert not job.folder.file(open_job, "output").exists()
+    assert not job.folder.path(open_job.key, "output").exists()
     assert job.collect().jobs[0].account["answered"] == 24
 
 

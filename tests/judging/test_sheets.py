@@ -46,6 +46,7 @@ def sheet(chosen, tmp_path):
 
 
 def read_csv(path):
+    csv.field_size_limit(10**7)
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
 
 
@@ -144,9 +145,24 @@ def test_answers_are_never_overwritten(sheet, chosen):
     assert again.sheet.read_bytes() == sheet.sheet.read_bytes()
     filled = fill(sheet, "sheet.csv", longer)
     before = filled.read_bytes()
-    with pytest.raises(RunFolderError, match="perhaps answers; nothing was written"):
+    with pytest.raises(RunFolderError, match=r"sheet\.csv: is there already and holds something else: answers"):
         write_sheet(chosen(), sheet.sheet, seed=1)
     assert filled.read_bytes() == before
+
+
+def test_the_key_of_a_sheet_that_was_sent_out_is_never_overwritten(sheet, chosen):
+    key = sheet.key.read_bytes()
+    sheet.sheet.unlink()
+    with pytest.raises(
+        RunFolderError, match=r"sheet\.key\.json: is there already .* the key of a sheet that was sent out"
+    ):
+        write_sheet(chosen(), sheet.sheet, seed=2)
+    assert (sheet.key.read_bytes(), sheet.sheet.exists()) == (key, False)
+
+
+def test_choices_with_decimals_are_choices(sheet):
+    path = fill(sheet, "anna.csv", lambda *_: "2.0")
+    assert {label.choice for label in read_sheet(path, read_key(sheet.key)).labels} == {"2"}
 
 
 def test_texts_that_excel_cuts_are_announced(make_run, registry, tmp_path):
@@ -302,7 +318,7 @@ def test_the_key_is_found_by_the_ids_of_the_sheet(sheet, chosen, tmp_path, run_d
     away.mkdir()
     path = fill(sheet, "ben.csv", longer).rename(away / "ben.csv")
     with pytest.raises(
-        DataError, match=r"no key of sheet '\w{8}' beside it \(found: none\); give the key with --key FILE"
+        DataError, match=r"no key of sheet 's\w{8}' beside it \(found: none\); give the key with --key FILE"
     ):
         take_labels([run_dir.root], [path])
     assert take_labels([run_dir.root], [path], key=sheet.key)[0].labelled == 9
@@ -338,3 +354,10 @@ def test_two_files_of_one_name_are_refused(sheet, run_dir, tmp_path):
 def test_the_key_is_plain_json(sheet):
     data = json.loads(sheet.key.read_text())
     assert sorted(data) == ["format", "items", "seed", "sheet"]
+
+
+def test_texts_longer_than_a_csv_reader_takes_by_itself_come_back(make_run, registry, tmp_path):
+    run = make_run(1, text=lambda arm, seed, number: f"{arm[0]} " + "x" * 200_000, arms=["sft", "token_ppo"])
+    pairs = pairs_for_sheet([run.root], registry, count=None, seed=0, arms=[], references=[])
+    path = fill(write_sheet(pairs, tmp_path / "long.csv", seed=0), "anna.csv", lambda *_: "tie")
+    assert len(read_sheet(path, read_key(tmp_path / "long.key.json")).labels) == 1
