@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from marl_bench.cli_batches import warn_of_open_batches
 from marl_bench.cli_labels import KeyFile, LabelFiles, Partial, report_labels, show_agreement, take_judge_labels
 from marl_bench.errors import ConfigError, MarlBenchError
+from marl_bench.judgements import MAX_UNSCORED
 
 if TYPE_CHECKING:
     from marl_bench.judge_runs import Judged, Server
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from marl_bench.reporting.comparison import Comparison
 
 PAIRS_VERB = "pairs"
-MAX_UNSCORED = 0.02
 WAIT_WORTH_A_LINE_SECONDS = 10.0
 
 
@@ -180,7 +180,7 @@ def judge_complete_run(root: Path, judge: str, base_url: str | None, *, registry
     try:
         plan = plan_judging([RunDir(root)], options, registry)
         judge_and_show(plan, Server(base_url), JobLimits(), max_unscored=MAX_UNSCORED, quiet=quiet)
-    except (MarlBenchError, KeyboardInterrupt):
+    except MarlBenchError:
         server = f" --base-url {base_url}" if base_url else ""
         typer.echo(f"The run itself is complete. To go on: marl-bench judge {root} --judge {judge}{server}", err=True)
         raise

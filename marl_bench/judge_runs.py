@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from marl_bench.errors import ConfigError, RunFolderError, UnscoredError
+from marl_bench.errors import ConfigError, Interrupted, RunFolderError, UnscoredError
 from marl_bench.judgements import JUDGEMENTS
 from marl_bench.judging.answers import Answer
 from marl_bench.judging.asking import Asker, Clock, Patience
@@ -85,6 +85,7 @@ def judge_runs(
         JudgeError: The judge cannot be used (any more); what it answered is stored.
         ConfigError: There is neither a key nor a server, or a limit of the cost without a price.
         RunFolderError: Another process makes the same judgement.
+        Interrupted: Ctrl-C; what was answered is stored.
     """
     if limits.max_cost is not None and plan.price is None:
         raise ConfigError(f"--max-cost: no price of {plan.judge.model} is known; give --price IN,OUT.")
@@ -104,7 +105,12 @@ def judge_runs(
 
     roots = list(dict.fromkeys(home.root for home in plan.homes.values()))
     with _locked(plan, roots), AnswerCache(plan.cache) as cache:
-        answers, attempts = asyncio.run(ask())
+        try:
+            answers, attempts = asyncio.run(ask())
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"judge: interrupted; {tally.done:,} of {tally.total:,} questions are done, the same command goes on."
+            ) from None
         folders = write_judgements(plan, answers)
     pairs = judged_pairs(plan, answers)
     unscored = sum(pair.score is None for pair in pairs) / len(pairs)

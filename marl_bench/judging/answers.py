@@ -21,11 +21,16 @@ _WINNERS: Mapping[tuple[Choice, Order], Winner] = {
 _REFUSAL = re.compile(
     r"^\W*(i['’]?m sorry|sorry|i can(['’]t|not)\b|i am (unable|not able)\b|i['’]m (unable|not able)\b|as an ai\b)", re.I
 )
+_TICKET = re.compile(rf"[0-9a-f]{{{TICKET_DIGITS}}}")
 _MAX_REASON = 2000
 
 
 class NoAnswerError(ValueError):
-    """The body is no answer to this question: damaged, no chat completion, or the answer to another question."""
+    """The body is no answer of a judge: damaged, or no chat completion."""
+
+
+class StrayAnswerError(NoAnswerError):
+    """The answer carries the ticket of another question."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +81,8 @@ def read_answer(body: Any, *, ticket: str) -> Answer:
     """Returns the answer in the decoded body of a chat completion.
 
     Raises:
-        NoAnswerError: The body is damaged or answers another question; asking again is right.
+        NoAnswerError: The body is damaged; asking again is right.
+        StrayAnswerError: It answers another question; asking again is right.
     """
     choice, message = _first_choice(body)
     usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
@@ -119,7 +125,10 @@ def _structured(known: Answer, text: str, ticket: str) -> Answer | None:
         return None
     if not isinstance(data, dict):
         return None
-    _check_ticket(str(data.get("ticket", "")), ticket)
+    given = str(data.get("ticket", "")).strip().lower()
+    if not _TICKET.fullmatch(given):
+        return dataclasses.replace(known, reason=_shortened(f"no ticket in the answer: {text}"))
+    _check_ticket(given, ticket)
     label, reason = data.get("verdict"), _shortened(str(data.get("reason") or ""))
     return _labelled(dataclasses.replace(known, reason=reason), str(label), path="structured")
 
@@ -133,14 +142,14 @@ def _pattern(known: Answer, text: str, ticket: str) -> Answer:
         return dataclasses.replace(known, reason=_shortened(f"no verdict in the answer: {text}"))
     mine = [match for match in found if match.group(1).lower() == ticket]
     if not mine:
-        _check_ticket(found[-1].group(1), ticket)
+        _check_ticket(found[-1].group(1).lower(), ticket)
     reason = _shortened(text[: mine[-1].start()].strip())
     return _labelled(dataclasses.replace(known, reason=reason), mine[-1].group(2), path="pattern")
 
 
 def _check_ticket(given: str, ticket: str) -> None:
-    if given.strip().lower() != ticket:
-        raise NoAnswerError(f"the answer is to another question: its ticket is '{given[:40]}', asked was '{ticket}'")
+    if given != ticket:
+        raise StrayAnswerError(f"the answer is to another question: its ticket is '{given}', asked was '{ticket}'")
 
 
 def _labelled(known: Answer, label: str, *, path: str) -> Answer:

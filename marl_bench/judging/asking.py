@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from marl_bench.errors import JudgeError
-from marl_bench.judging.answers import Answer, NoAnswerError, read_answer
-from marl_bench.judging.failures import CallError, adapted, advice
+from marl_bench.judging.answers import Answer, NoAnswerError, StrayAnswerError, read_answer
+from marl_bench.judging.failures import CallError, Kind, adapted, advice
 from marl_bench.judging.questions import Dialect, Judge, Question
 from marl_bench.judging.transport import Transport
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
+_STRAYS = 3
+"""Attempts that bring the answer to another question: each is paid, and a judge that copies its ticket wrongly will do so again."""
+_FIRST_WAIT, _LONGEST_WAIT, _LEAST_WAIT = 0.5, 60.0, 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Asker:
         Raises:
             JudgeError: No question will be answered; the text says what to do.
         """
+        await self._until_open()
         tried = _Try(self._clock.now())
         while True:
             await self._until_open()
@@ -101,7 +104,8 @@ class Asker:
                 body = await self._transport.send(question.body(self._judge, dialect))
                 answer = read_answer(body, ticket=question.ticket)
             except NoAnswerError as error:
-                given_up = await self._after(CallError(str(error), "failed"), tried, dialect)
+                kind: Kind = "stray" if isinstance(error, StrayAnswerError) else "failed"
+                given_up = await self._after(CallError(str(error), kind), tried, dialect)
             except CallError as error:
                 given_up = await self._after(error, tried, dialect)
             else:
@@ -124,17 +128,19 @@ class Asker:
             return Answer("content_filter", reason=str(error))
         if error.kind == "refused":
             return Answer("api_error", reason=str(error))
-        tried.failures += error.kind == "failed"
+        tried.failures += error.kind in ("failed", "stray")
+        allowed = min(_STRAYS, self._patience.attempts) if error.kind == "stray" else self._patience.attempts
         waited = self._clock.now() - tried.began
-        if tried.failures >= self._patience.attempts:
-            return self._given_up(
-                Answer("api_error", reason=f"given up after {tried.attempts} attempts; last: {error}")
-            )
+        if tried.failures >= allowed:
+            return self._given_up(Answer("api_error", reason=f"given up after {_times(tried.attempts)}; last: {error}"))
         backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (tried.attempts - 1)) * self._jitter.uniform(0.75, 1.0)
-        wait = backoff if error.retry_after is None else error.retry_after
+        # A server that asks for no time at all, over and over, is given some.
+        wait = (
+            backoff if error.retry_after is None else max(error.retry_after, min(backoff, _LEAST_WAIT * tried.attempts))
+        )
         if waited + wait > self._patience.wait_seconds:
             after = (
-                f"given up after {tried.attempts} attempts in {waited:.0f} s, the next would have to wait {wait:.0f} s"
+                f"given up after {_times(tried.attempts)} in {waited:.0f} s, the next would have to wait {wait:.0f} s"
             )
             return self._given_up(Answer("budget", reason=f"{after}; last: {error}"))
         if error.retry_after is not None:
@@ -164,3 +170,7 @@ class Asker:
             f"judge {self._judge.id}: {self._failures_in_a_row} questions in a row had no answer, so the server is taken to be down; "
             f"the last was {answer.reason}."
         )
+
+
+def _times(attempts: int) -> str:
+    return f"{attempts} attempt{'' if attempts == 1 else 's'}"

@@ -90,11 +90,15 @@ class AnswerCache:
 
         Raises:
             ValueError: The judge itself did not answer; such an answer must be asked for again.
+            RunFolderError: The file cannot be written (any more).
         """
         if not answer.is_real:
             raise ValueError(f"AnswerCache.put: '{answer.status}' is no answer of a judge.")
         what = "REPLACE" if replace else "IGNORE"
-        self._database.execute(
-            f"INSERT OR {what} INTO answers (key, answer) VALUES (?, ?)",
-            (key, json.dumps(dataclasses.asdict(answer), ensure_ascii=False)),
-        )
+        row = (key, json.dumps(dataclasses.asdict(answer), ensure_ascii=False))
+        try:
+            self._database.execute(f"INSERT OR {what} INTO answers (key, answer) VALUES (?, ?)", row)
+        except sqlite3.OperationalError as error:  # the disk is full, or another process holds the file for too long
+            raise RunFolderError(
+                f"{self._path}: an answer cannot be stored ({error}); the same command goes on."
+            ) from error

@@ -6,9 +6,9 @@ from typing import Literal
 
 from marl_bench.judging.questions import Dialect
 
-Kind = Literal["busy", "failed", "refused", "filtered", "dialect", "terminal"]
-"""`busy`: wait and ask again, as long as patience lasts. `failed`: ask again a few times. `refused`, `filtered`: this question has no answer.
-`dialect`: ask in other words. `terminal`: no question will be answered."""
+Kind = Literal["busy", "failed", "stray", "refused", "filtered", "dialect", "terminal"]
+"""`busy`: wait and ask again, as long as patience lasts. `failed`, `stray`: ask again a few times. `refused`, `filtered`: this question has no
+answer. `dialect`: ask in other words. `terminal`: no question will be answered."""
 
 _NO_MONEY = ("insufficient_quota", "billing", "exceeded your current quota", "payment", "credit balance")
 _TOO_LONG = (

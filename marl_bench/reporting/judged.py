@@ -6,7 +6,15 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from marl_bench.judgements import JudgedPair, Judgement, Verdict, judgement_folders, read_judgement, read_pairs
+from marl_bench.judgements import (
+    MAX_UNSCORED,
+    JudgedPair,
+    Judgement,
+    Verdict,
+    judgement_folders,
+    read_judgement,
+    read_pairs,
+)
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.pairs import generator
 from marl_bench.run_dir import RunDir
@@ -22,7 +30,6 @@ LEAST_CONSISTENT = 0.5
 """Below this share of pairs with the same winner in both orders, the verdicts say more of the position than of the responses."""
 FIRST_RATE_OFF = 0.1
 """So far from one half the first-position rate, with its whole interval on that side, is a warning."""
-MAX_UNSCORED = 0.02
 
 
 @dataclasses.dataclass(frozen=True)

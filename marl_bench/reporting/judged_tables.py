@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from marl_bench.reporting.formatting import NONE, counted, percent, percent_interval
-from marl_bench.reporting.judged import JudgedRate, JudgedRates
+from marl_bench.reporting.judged import LEAST_CONSISTENT, JudgedRate, JudgedRates
 from marl_bench.reporting.rendering import as_markdown, markdown_text
 from marl_bench.reporting.tables import Table
 from marl_bench.statistics.win_rates import ScoredRate
@@ -80,11 +80,12 @@ def judged_sentences(judged: JudgedRates) -> Iterator[str]:
     statuses = ", ".join(f"{count:,} {status}" for status, count in judged.statuses.items())
     paths = ", ".join(f"{count:,} {path}" for path, count in judged.paths.items())
     yield f"{counted(judged.pairs, 'pair')}, {judged.unscored:,} of them unscored; verdicts: {statuses}; read by: {paths or 'nothing'}."
+    if judged.consistency is not None:
+        yield f"Position: {percent(judged.consistency)} of the pairs scored in both orders have the same winner in both."
     first = judged.first_rate
-    yield (
-        f"Position: {percent(judged.consistency)} of the pairs with both orders have one winner; the response read first won "
-        f"{percent(first.estimate if first else None)} {percent_interval(first)} of the verdicts that name a winner."
-    )
+    if first is not None:
+        share = f"{percent(first.estimate)} {percent_interval(first)}"
+        yield f"Position: the response read first won {share} of the verdicts that name a winner."
     read, written = judged.tokens
     if read or written:
         cost = f", {judgement.cost:,.2f} US dollars" if judgement.cost is not None else ""
@@ -95,12 +96,47 @@ def judged_sentences(judged: JudgedRates) -> Iterator[str]:
     yield from judgement.notes
 
 
+def judged_reading(judgements: Sequence[JudgedRates]) -> Iterator[str]:
+    """Yields what each rate allows to say."""
+    for judged in judgements:
+        if judged.consistency is not None and judged.consistency < LEAST_CONSISTENT:
+            yield f"{_title(judged)} say nothing of the responses: the judge follows their position."
+            continue
+        for rate in judged.rates:
+            if rate.found.rate is not None:
+                yield f"{judged.judgement.judge}: {_verdict(rate)}"
+
+
+def _verdict(rate: JudgedRate) -> str:
+    """Returns one sentence on a rate that exists; nothing is shown that unscored pairs could turn around."""
+    found, interval = rate.found, rate.found.rate
+    assert interval is not None
+    side = "better" if interval.estimate > 0.5 else "worse"
+    bound = found.low_bound if interval.estimate > 0.5 else found.high_bound
+    undecided = "no difference can be shown at this size"
+    if not interval.excludes(0.5):
+        conclusion = undecided
+    elif (bound > 0.5) != (interval.estimate > 0.5):
+        conclusion = f"{side} by the scored pairs, but the unscored ones could turn it around"
+    else:
+        conclusion = side
+    reach = (
+        f"; {counted(found.clusters, 'prompt')} show a distance of {percent(rate.detectable)} from 50 %"
+        if rate.detectable
+        else ""
+    )
+    return (
+        f"{rate.arm} against {rate.reference}: {conclusion}; it wins {percent(interval.estimate)} of the pairs, 95 % "
+        f"{percent_interval(interval)}{reach}."
+    )
+
+
 def judged_markdown(judgements: Sequence[JudgedRates]) -> Iterator[tuple[str, str]]:
     """Yields title and body of a section of the report for each judgement."""
     for judged in judgements:
         subsets = judged_subsets_table(judged)
         parts = [
-            "\n".join(f"> **Warning.** {markdown_text(warning)}" for warning in judged.warnings()),
+            "\n\n".join(f"> **Warning.** {markdown_text(warning)}" for warning in judged.warnings()),
             as_markdown(judged_table(judged)),
             f"**By subset**\n\n{as_markdown(subsets)}" if subsets else "",
             "\n".join(f"- {markdown_text(sentence)}" for sentence in judged_sentences(judged)),

@@ -58,7 +58,8 @@ def write_report(run_dirs: Sequence[RunDir], *, out: Path, force: bool = False) 
         RunFolderError: `out` cannot be written.
     """
     cells = [cell for run_dir in run_dirs for cell in read_cells(run_dir)]
-    comparison = with_agreements(with_judgements(compare(cells, force=force), run_dirs), run_dirs)
+    comparison = with_judgements(compare(cells, force=force), run_dirs)
+    comparison = with_agreements(comparison, run_dirs)
     plots = draw_plots(cells, comparison, folders=[run_dir.root for run_dir in run_dirs]).plots
     sampling = [curves for run_dir in run_dirs for curves in read_all_curves(run_dir.root)]
     text = report_markdown(comparison, plots, sampling)

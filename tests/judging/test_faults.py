@@ -9,6 +9,7 @@ from marl_bench.errors import JudgeError, UnscoredError
 from marl_bench.judge_runs import check_unscored
 from marl_bench.judging.asking import Patience
 from marl_bench.judging.job import JobLimits
+from marl_bench.judging.transport import retry_after_seconds
 
 PAIRS, CALLS = 18, 36  # macro-sft, token-sft, macro-token on 6 prompts, each in both orders
 
@@ -117,9 +118,14 @@ LASTING = {
     "an answer to another question": (
         lambda wire, _: wire.completion('{"ticket": "0123456789ab", "reason": "", "verdict": "A"}'),
         "api_error",
-        6,
+        3,
     ),
-    "no ticket": (lambda wire, _: wire.completion('{"verdict": "A"}'), "api_error", 6),
+    "no ticket": (lambda wire, _: wire.completion('{"verdict": "A"}'), "parse_error", 1),
+    "something else for a ticket": (
+        lambda wire, _: wire.completion('{"ticket": "A", "verdict": "A"}'),
+        "parse_error",
+        1,
+    ),
 }
 
 
@@ -266,3 +272,41 @@ def test_the_same_answers_give_the_same_bytes(run_dir, server, wire, judge_it):
     second = judge_it(run_dir, limits=JobLimits(concurrency=1)).folders[0]
     assert {path.name: path.read_bytes() for path in second.iterdir()} == content
     assert len(server.asked) == calls
+
+
+def test_the_same_judgement_is_not_made_twice_at_a_time(run_dir, judge_it):
+    from filelock import FileLock
+
+    from marl_bench.errors import RunFolderError
+
+    (run_dir.root / "judgements").mkdir()
+    with (
+        FileLock(run_dir.root / "judgements" / ".judge-1.lock"),
+        pytest.raises(RunFolderError, match="another marl-bench"),
+    ):
+        judge_it(run_dir)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "Thu, 01 Jan 1970 00:02:00 GMT"}, 20.0),
+        ({"retry-after": "Thu, 01 Jan 1970 00:00:10 GMT"}, 0.0),
+        ({"retry-after": "-5"}, 0.0),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_read_in_all_its_forms(headers, seconds):
+    assert retry_after_seconds(headers, now=100.0) == seconds
+
+
+def test_a_server_that_asks_for_no_time_over_and_over_is_given_more_and_more(run_dir, server, wire, clock, judge_it):
+    server.behave = lambda asked: wire.error(429, "no", retry_after="0") if asked.number <= 8 else wire.longer(asked)
+    waits = []
+    judge_it(run_dir, limits=JobLimits(concurrency=1), on_wait=lambda seconds, why: waits.append(seconds))
+    assert waits == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]

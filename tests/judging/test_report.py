@@ -7,7 +7,7 @@ import pytest
 from marl_bench.judgements import JudgedPair, Judgement, Verdict
 from marl_bench.judging.job import JobLimits
 from marl_bench.reporting.judged import count_judged
-from marl_bench.reporting.judged_tables import judged_sentences, judged_subsets_table, judged_table
+from marl_bench.reporting.judged_tables import judged_reading, judged_sentences, judged_subsets_table, judged_table
 from marl_bench.reporting.report import write_report
 
 JUDGEMENT = Judgement("openai:m", ["p@1"], "standard", "both", 0)
@@ -75,6 +75,22 @@ def test_a_judge_that_prefers_length_is_nearer_to_even_at_equal_length():
     pairs += [pair(30 + n, "l" if n % 4 else "w", "l" if n % 4 else "w", words=(10, 20)) for n in range(10)]
     (rate,) = counted(pairs).rates
     assert rate.found.rate.estimate > rate.length_controlled.estimate > 0.4
+
+
+def test_sentences_say_no_more_than_the_numbers():
+    def said(pairs):
+        return " ".join(judged_reading([counted(pairs)]))
+
+    won = [pair(n, "w", "w") for n in range(30)]
+    assert "macro_ppo:fixed(n=5) against sft: better; it wins 100.0 % of the pairs" in said(won)
+    assert ": worse; it wins 0.0 %" in said([pair(n, "l", "l") for n in range(30)])
+    assert "no difference can be shown at this size; it wins 50.0 %" in said(
+        [pair(n, "wl"[n % 2], "wl"[n % 2]) for n in range(30)]
+    )
+    # 30 won of 30 scored, 40 unscored: as losses they make 30 / 70.
+    unscored = [pair(30 + n, "refusal", "refusal") for n in range(40)]
+    assert "better by the scored pairs, but the unscored ones could turn it around" in said(won + unscored)
+    assert "say nothing of the responses" in said([pair(n, "w", "l") for n in range(30)])
 
 
 def test_subsets_have_rates_of_their_own():
