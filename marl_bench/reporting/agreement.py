@@ -25,6 +25,8 @@ from marl_bench.statistics.pair_labels import (
 LABELS = "labels:"
 """First part of the id of a judge who is a person."""
 
+MAJORITY = "majority of"
+
 
 def read_judges(experiments: Sequence[Path]) -> tuple[dict[str, Pair], list[JudgeLabels]]:
     """Returns the judged pairs of one or more experiments, and every judge's scores of them, models first.
@@ -47,7 +49,7 @@ def read_judges(experiments: Sequence[Path]) -> tuple[dict[str, Pair], list[Judg
     judges = [JudgeLabels(name, scores[name]) for name in sorted(scores, key=lambda name: (is_person(name), name))]
     people = [judge for judge in judges if is_person(judge.name)]
     if len(people) > 1:
-        judges.append(majority(f"majority of {len(people)} annotators", people, pairs))
+        judges.append(majority(f"{MAJORITY} {len(people)} annotators", people, pairs))
     return pairs, judges
 
 
@@ -75,12 +77,30 @@ def summaries(judges: Sequence[JudgeLabels], pairs: Mapping[str, Pair]) -> list[
 
 
 def with_agreements(comparison: Comparison, run_dirs: Sequence[RunDir]) -> Comparison:
-    """Returns the comparison with the judges of its experiments held against each other.
+    """Returns the comparison with the judges of its experiments held against each other; what follows from it stands among its warnings.
 
     Raises:
         RecordError: A judgement is damaged.
     """
-    return dataclasses.replace(comparison, agreements=judges_of_runs([run_dir.root for run_dir in run_dirs]))
+    found = judges_of_runs([run_dir.root for run_dir in run_dirs])
+    return dataclasses.replace(comparison, agreements=found, warnings=[*comparison.warnings, *length_warnings(found)])
+
+
+def length_warnings(found: Sequence[Agreement]) -> list[str]:
+    """Returns a sentence for each model that likes longer responses more, or less, than people do, beyond its interval."""
+    against_people = {
+        one.judge: one for one in found if not is_person(one.judge)
+    }  # the last is the one with the majority
+    return [
+        f"judge {one.judge}: the longer response wins {percent(one.longer)} of its pairs, and {percent(one.longer_other)} of the same pairs "
+        f"with {one.other}; a difference of {points(one.length_bias)} points. Read its win rates at equal length."
+        for one in against_people.values()
+        if _is_people(one.other) and one.length_bias is not None and one.length_bias.excludes(0)
+    ]
+
+
+def _is_people(judge: str) -> bool:
+    return is_person(judge) or judge.startswith(MAJORITY)
 
 
 def judges_of_runs(experiments: Sequence[Path]) -> list[Agreement]:
