@@ -23,15 +23,23 @@ if TYPE_CHECKING:
 
 PAIRS_VERB = "pairs"
 WAIT_WORTH_A_LINE_SECONDS = 10.0
+_EXAMPLES = (
+    "Examples:  marl-bench judge results/RUN --judge openai:gpt-4o-2024-11-20 --dry-run  |  "
+    "marl-bench judge results/RUN --judge openai:MODEL --base-url http://127.0.0.1:8000/v1 --pairs 500"
+)
 
 
 class JudgeGroup(TyperGroup):
     """Sub-commands, of which `pairs` need not be named: `judge RUN` is `judge pairs RUN`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Puts the name of the usual verb in where the first word names none."""
+        """Puts the name of the usual verb in where the first word names none; its help names the others."""
         if args and args[0] not in self.commands:
             args = [PAIRS_VERB, *args]
+        usual = self.commands[PAIRS_VERB]
+        others = [f"judge {name}" for name in self.commands if name != PAIRS_VERB]
+        if others:
+            usual.epilog = f"{_EXAMPLES}  |  Other verbs, each with --help: {', '.join(others)}"
         return super().parse_args(ctx, args)
 
 
@@ -51,9 +59,7 @@ def _verbs() -> None:
 
 @app.command(
     PAIRS_VERB,
-    epilog="Examples:  marl-bench judge results/RUN --judge openai:gpt-4o-2024-11-20 --dry-run  |  "
-    "marl-bench judge results/RUN --judge openai:MODEL --base-url http://127.0.0.1:8000/v1 --pairs 500  |  "
-    "see also marl-bench judge --help for the other verbs",
+    epilog=_EXAMPLES,
 )
 def pairs(  # noqa: PLR0913 (one parameter an option)
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.", show_default=False)],

@@ -46,7 +46,7 @@ class Judged:
 
     Attributes:
         folders: The judgement's folder in each experiment.
-        rates: What came of it, by experiment.
+        rates: What came of it; more than one if an experiment holds a judgement of this name by another judge.
         report: The report made again, or None for several runs.
         tally: Calls, tokens and money of this call of the program.
         attempts: Requests sent.
@@ -115,7 +115,7 @@ def judge_runs(
     pairs = judged_pairs(plan, answers)
     unscored = sum(pair.score is None for pair in pairs) / len(pairs)
     report = write_report([RunDir(roots[0])], out=roots[0], force=True) if len(roots) == 1 else None
-    rates = [found for root in roots for found in read_judged(root, labels=plan.labels, names=[plan.name])]
+    rates = read_judged(roots, labels=plan.labels, names=[plan.name])
     return Judged(folders, rates, report, tally, attempts, unscored, dict(unscored_statuses(pairs)))
 
 

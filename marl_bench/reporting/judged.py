@@ -111,23 +111,42 @@ class JudgedRates:
 
 
 def read_judged(
-    experiment: Path, *, labels: Mapping[str, str], names: Sequence[str] | None = None
+    experiments: Iterable[Path], *, labels: Mapping[str, str], names: Sequence[str] | None = None
 ) -> list[JudgedRates]:
-    """Returns the judgements of an experiment, counted; sorted by name.
+    """Returns the judgements of experiments, counted; those of one name, judge and protocol are one. Sorted by name.
 
     Args:
-        experiment: Folder of the experiment.
+        experiments: Folders of the experiments.
         labels: Folder name of an arm to its label; an arm that is not in it reads as its folder name.
         names: Only these judgements; None means all.
 
     Raises:
         RecordError: A judgement is damaged.
     """
+    groups: dict[tuple[str, ...], list[tuple[Judgement, list[JudgedPair]]]] = {}
+    for experiment in experiments:
+        for folder in judgement_folders(experiment):
+            if names is None or folder.name in names:
+                one = read_judgement(folder)
+                key = (folder.name, one.judge, one.protocol, one.order, str(one.seed))
+                groups.setdefault(key, []).append((one, list(read_pairs(folder))))
     return [
-        count_judged(folder.name, read_judgement(folder), list(read_pairs(folder)), labels=labels)
-        for folder in judgement_folders(experiment)
-        if names is None or folder.name in names
+        count_judged(
+            key[0], _joined([one for one, _ in group]), [pair for _, pairs in group for pair in pairs], labels=labels
+        )
+        for key, group in sorted(groups.items())
     ]
+
+
+def _joined(parts: Sequence[Judgement]) -> Judgement:
+    """Returns the parts of a judgement that stand in several experiments as one."""
+    costs = [part.cost for part in parts if part.cost is not None]
+    return dataclasses.replace(
+        parts[0],
+        prompts=sorted({name for part in parts for name in part.prompts}),
+        cost=sum(costs) if len(costs) == len(parts) else None,
+        notes=list(dict.fromkeys(note for part in parts for note in part.notes)),
+    )
 
 
 def with_judgements(comparison: Comparison, run_dirs: Iterable[RunDir]) -> Comparison:
@@ -137,7 +156,7 @@ def with_judgements(comparison: Comparison, run_dirs: Iterable[RunDir]) -> Compa
         RecordError: A judgement is damaged.
     """
     labels = {found.arm.name: found.arm.label for found in comparison.arms}
-    judged = [found for run_dir in run_dirs for found in read_judged(run_dir.root, labels=labels)]
+    judged = read_judged([run_dir.root for run_dir in run_dirs], labels=labels)
     warnings = [warning for found in judged for warning in found.warnings()]
     return dataclasses.replace(comparison, judged=judged, warnings=[*comparison.warnings, *warnings])
 
@@ -198,8 +217,11 @@ def _subset_rate(pairs: Sequence[JudgedPair], subset: str) -> ScoredRate:
 
 
 def _consistency(pairs: Iterable[JudgedPair]) -> float | None:
-    both = [[verdict.winner for verdict in pair.verdicts] for pair in pairs if pair.score is not None]
-    same = [first == second for first, second in (winners for winners in both if len(winners) == 2)]
+    same = [
+        pair.verdicts[0].winner == pair.verdicts[1].winner
+        for pair in pairs
+        if pair.score is not None and [verdict.order for verdict in pair.verdicts] == ["arm_first", "reference_first"]
+    ]
     return sum(same) / len(same) if same else None
 
 

@@ -11,7 +11,7 @@ from marl_bench.statistics.win_rates import ScoredRate
 _NOTE = (
     "A tie counts as half a win; unscored pairs are in neither part of the rate, and the bounds count all of them as losses and as wins. "
     "“At equal length”: logistic fit on the difference in words. “Consistent”: same winner in both orders. “Detectable”: the distance "
-    "from 50 % that so many prompts show with a chance of 80 %. Intervals are 95 %, clustered by prompt."
+    "from 50 % that so many prompts show with a chance of 80 %. Intervals are 95 %, clustered by prompt, for these seeds."
 )
 
 

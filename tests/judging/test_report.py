@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from marl_bench.judgements import JudgedPair, Judgement, Verdict
+from marl_bench.judgements import JudgedPair, Judgement, Verdict, read_pairs
 from marl_bench.judging.job import JobLimits
 from marl_bench.reporting.judged import count_judged
 from marl_bench.reporting.judged_tables import judged_reading, judged_sentences, judged_subsets_table, judged_table
@@ -149,3 +149,25 @@ def test_judges_stand_side_by_side(run_dir, server, wire, judge_it):
 def test_sentences_tell_of_an_alias(run_dir, server, wire, judge_it):
     judged = judge_it(run_dir, judge="openai:alias")
     assert "Asked was alias; the answers came from judge-1." in list(judged_sentences(judged.rates[0]))
+
+
+def test_pairs_stand_in_the_experiment_of_their_arm_and_are_counted_together(make_run, server, wire, tmp_path):
+    from marl_bench.judge_runs import Server, judge_runs
+    from marl_bench.judging.plan import JudgeOptions, plan_judging
+    from marl_bench.plugins import Registry
+
+    def text(arm, seed, number):
+        return "word " * (number + len(arm))
+
+    first = make_run(4, text=text, arms=("sft", "token_ppo"))
+    second = make_run(4, text=text, arms=("macro_ppo-fixed_n5",), name="second")
+    plan = plan_judging([first, second], JudgeOptions("openai:judge-1", own_server=True), Registry())
+    judged = judge_runs(plan, Server(server.url), JobLimits())
+    assert [folder.parent.parent for folder in judged.folders] == [second.root, first.root]
+    arms = [{found.arm for found in read_pairs(folder)} for folder in judged.folders]
+    assert arms == [{"macro_ppo-fixed_n5"}, {"token_ppo"}]
+    assert judged.report is None
+    (rates,) = judged.rates
+    assert rates.pairs == 12 and len(rates.rates) == 3
+    text = write_report([first, second], out=tmp_path / "both", force=True).report.read_text()
+    assert text.count("## Win rates by openai:judge-1") == 1
