@@ -5,6 +5,7 @@ What the sample data leave out (10 to 15 %) bounds how near a published figure a
 
 import gzip
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -118,6 +119,16 @@ def test_length_control_moves_win_rates_as_the_leaderboard_does_though_further(a
     # are nearly always shorter than the baseline, so that equal length lies outside most of the data: the same direction is all to expect.
     raw, controlled = length_controlled(alpaca, "weighted_alpaca_eval_gpt4_turbo", generator)
     assert raw < published < controlled
+
+
+@pytest.mark.soak
+def test_length_controlled_rates_are_printed(alpaca, capsys):
+    """Not a check but a table: `pytest -m soak -n 0 -k are_printed tests/judging/test_real_labels.py`."""
+    for annotator, names in GENERATORS.items():
+        for generator in names:
+            raw, controlled = length_controlled(alpaca, annotator, generator)
+            with capsys.disabled():
+                sys.stdout.write(f"{annotator} {generator}: raw {raw:.2f} %, at equal length {controlled:.2f} %\n")
 
 
 @pytest.mark.parametrize("generator", ["gpt4", "llama-2-7b-chat-hf", "alpaca-farm-ppo-human"])
