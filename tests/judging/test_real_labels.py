@@ -100,7 +100,7 @@ def length_controlled(alpaca, annotator, generator):
     """The raw and the length-controlled win rate, in percent."""
     baseline, scores = alpaca.pairs(annotator, generator)
     own, other = alpaca.lengths(generator), alpaca.lengths(baseline)
-    known = [number for number in scores if number in own and number in other]
+    known = [number for number, score in scores.items() if score is not None and number in own and number in other]
     found = length_controlled_win_rate(
         [scores[number] for number in known],
         [own[number] - other[number] for number in known],
