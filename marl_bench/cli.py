@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from marl_bench.cli_batches import add_batch_verbs
 from marl_bench.cli_bench import app as bench_app
 from marl_bench.cli_compare import compare
 from marl_bench.cli_diagnose import diagnose
@@ -16,6 +17,7 @@ from marl_bench.cli_execute import doctor, execute
 from marl_bench.cli_history import history
 from marl_bench.cli_judge import app as judge_app
 from marl_bench.cli_judge import check_judge, judge_complete_run
+from marl_bench.cli_labels import KeyFile, LabelFiles, Partial, add_label_verbs, take_judge_labels
 from marl_bench.cli_reference import app as reference_app
 from marl_bench.cli_rules import app as rule_app
 from marl_bench.cli_sweeps import best_of_n, sweep_temperature
@@ -51,6 +53,8 @@ app.command(
     "marl-bench compare RUN:sft 'RUN:macro_ppo:fixed(n=5)'  |  marl-bench compare RUN"
 )(compare)
 app.command(epilog="Example: marl-bench history results results/reference --metric oracle --plot history.png")(history)
+add_label_verbs(judge_app)
+add_batch_verbs(judge_app)
 app.command(epilog="Example: marl-bench diagnose results/RUN --arm macro_ppo:fixed(n=5)")(diagnose)
 app.command(epilog="Example: marl-bench evaluate results/RUN --set evaluation.temperature=0 --metric words")(evaluate)
 app.command(
@@ -242,6 +246,9 @@ def report(
             help="Some of md, csv, json, latex, html, png, svg, joined by commas.  [default: md,csv,html,png,svg]",
         ),
     ] = None,
+    judge_labels: LabelFiles = None,
+    key: KeyFile = None,
+    partial_labels: Partial = False,
 ) -> None:
     """Make the report again from records alone, without torch."""
     from marl_bench.reporting.formats import parse_formats
@@ -249,6 +256,8 @@ def report(
     from marl_bench.run_dir import RunDir
 
     formats = parse_formats(format_ or [])
+    if judge_labels:
+        take_judge_labels(runs, judge_labels, key=key, partial=partial_labels)
     if out is None:
         if len(runs) > 1:
             raise ConfigError("report: of several runs needs a folder of its own; give --out FOLDER.")

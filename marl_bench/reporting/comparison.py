@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from marl_bench.statistics.bootstrap import BOOTSTRAP_BELOW_CLUSTERS
 from marl_bench.statistics.intervals import Interval
+from marl_bench.statistics.pair_labels import Agreement
 from marl_bench.statistics.paired import PairedDifference
 
 if TYPE_CHECKING:
@@ -244,6 +245,7 @@ class Comparison:
         open_cells: Failed and unfinished cells.
         warnings: Sentences the report must show first.
         judged: Win rates by judges; empty where none was asked.
+        agreements: Judges, people among them, held against each other; empty where no two judged the same pair.
     """
 
     setting: Setting
@@ -260,6 +262,7 @@ class Comparison:
     open_cells: Sequence[OpenCell]
     warnings: Sequence[str]
     judged: Sequence["JudgedRates"] = ()
+    agreements: Sequence[Agreement] = ()
 
     @property
     def has_oracle(self) -> bool:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from marl_bench.reporting.agreement import agreement_table
 from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.formatting import counted
 from marl_bench.reporting.judged_tables import judged_markdown
@@ -51,6 +52,7 @@ def report_markdown(
         _controls(comparison),
         _win_rates(comparison),
         *(_section(title, body) for title, body in judged_markdown(comparison.judged)),
+        _table_section(agreement_table(comparison.agreements)),
         _table_section(parity_table(comparison)),
         _table_section(over_optimisation_table(comparison)),
         *(curves_markdown(curves) for curves in sampling),
