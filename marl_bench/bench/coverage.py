@@ -10,8 +10,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from marl_bench.statistics.intervals import Interval
+from marl_bench.statistics.intervals import Interval, mean_interval
+
+RESAMPLES = 500
+"""Resamples of each simulated bootstrap; reports draw 4,000, whose ends move less."""
+
+FEWER = 2000
+"""Repetitions of what takes milliseconds."""
+
+FEWEST = 1000
+"""Repetitions of what takes tenths of a second."""
+
+Make = Callable[[np.random.Generator], Interval | None]
+"""Draws data and returns their interval, None where they allow none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +46,7 @@ class CoverageCase:
     interval: str
     data: str
     size: str
-    make: Callable[[np.random.Generator], Interval | None]
+    make: Make
     truth: float
     use: Literal["report", "naive"] = "report"
     repetitions: int = 4000
@@ -225,6 +238,28 @@ def bench_statistics(
         [(case, Coverage(**found(case))) for case in coverage],
         [(case, Power(**found(case))) for case in power],
     )
+
+
+def applied(compute: Callable[[Any], Interval | None], draw: Callable[[np.random.Generator], Any]) -> Make:
+    """Returns a `make` that draws data and computes their interval."""
+    return lambda rng: compute(draw(rng))
+
+
+def applied_with_rng(
+    compute: Callable[[Any, np.random.Generator], Interval | None], draw: Callable[[np.random.Generator], Any]
+) -> Make:
+    """Returns likewise, for an interval that draws resamples of its own."""
+    return lambda rng: compute(draw(rng), rng)
+
+
+def prompt_ids(prompts: int, times: int = 1) -> list[str]:
+    """Returns the prompt of each value of a [prompts, times] table."""
+    return [str(prompt) for prompt in range(prompts) for _ in range(times)]
+
+
+def flat_mean(values: npt.NDArray[np.float64]) -> Interval | None:
+    """Returns Student's interval of a table's values as if all were independent."""
+    return mean_interval(values.ravel().tolist())
 
 
 @functools.cache

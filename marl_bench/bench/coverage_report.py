@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from marl_bench.bench.coverage import Coverage, CoverageCase, PowerCase, StatisticsResult, digest_of_sources
-from marl_bench.bench.coverage_cases import RESAMPLES
+from marl_bench.bench.coverage import RESAMPLES, Coverage, CoverageCase, PowerCase, StatisticsResult, digest_of_sources
 from marl_bench.errors import ConfigError
 from marl_bench.reporting.rendering import as_markdown as table_as_markdown
 from marl_bench.reporting.tables import Table
@@ -16,11 +15,11 @@ COMMAND = "marl-bench bench statistics"
 
 
 def tables(result: StatisticsResult) -> list[Table]:
-    """Returns the tables of coverage, of naive intervals, and of power."""
+    """Returns the tables of coverage, of naive intervals, and of power; those without a row are left out."""
     used = [(case, found) for case, found in result.coverage if case.use == "report"]
     naive = [(case, found) for case, found in result.coverage if case.use == "naive"]
     columns = ["Interval", "Data", "Size", "Covers", "± (simulation)", "Too high", "Half-width", "Simulations"]
-    return [
+    found = [
         Table(
             "Coverage of the intervals that reports show, nominal 95 %",
             [*columns, "Mark"],
@@ -41,6 +40,7 @@ def tables(result: StatisticsResult) -> list[Table]:
         ),
         _power_table(result),
     ]
+    return [table for table in found if table.rows]
 
 
 def _coverage_row(case: CoverageCase, found: Coverage) -> list[str]:

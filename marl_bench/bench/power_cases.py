@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from marl_bench.bench.coverage import PowerCase
-from marl_bench.bench.coverage_cases import RESAMPLES
+from marl_bench.bench.coverage import RESAMPLES, PowerCase
 from marl_bench.statistics.bootstrap import cluster_bootstrap_interval
 from marl_bench.statistics.contingency import mcnemar_test
 from marl_bench.statistics.intervals import mean_interval

@@ -56,6 +56,18 @@ def clustered_wins(prompts: int, pairs: int, *, ties: float) -> Draw:
     return draw
 
 
+def unequal_clusters(prompts: int, *, largest: int) -> Callable[[np.random.Generator], tuple[Floats, list[str]]]:
+    """Wins and losses around 1/2 with their prompts: half of the prompts have one pair, a quarter two, a quarter `largest`; win rates of
+    prompts are Beta(1, 1)."""
+
+    def draw(rng: np.random.Generator) -> tuple[Floats, list[str]]:
+        clusters = np.repeat(np.arange(prompts), rng.choice([1, 1, 2, largest], prompts))
+        won = rng.random(clusters.size) < rng.random(prompts)[clusters]
+        return won.astype(np.float64), [str(cluster) for cluster in clusters]
+
+    return draw
+
+
 def both_orders(prompts: int, *, bias: float) -> Draw:
     """Returns [prompts] scores around 1/2, means of two verdicts by a judge that favours what it reads first by `bias` logits."""
 
@@ -66,6 +78,36 @@ def both_orders(prompts: int, *, bias: float) -> Draw:
         return (first.astype(np.float64) + second) / 2
 
     return draw
+
+
+def paired_scores(prompts: int) -> Callable[[np.random.Generator], tuple[Floats, Floats]]:
+    """Normal scores of two arms on the same prompts, the first .2 higher: a shared deviation of 1, one of .7 of each arm."""
+
+    def draw(rng: np.random.Generator) -> tuple[Floats, Floats]:
+        shared = rng.normal(size=prompts)
+        return shared + rng.normal(0.2, 0.7, prompts), shared + rng.normal(0.0, 0.7, prompts)
+
+    return draw
+
+
+def paired_passes(
+    prompts: int, *, better: float, worse: float
+) -> Callable[[np.random.Generator], tuple[Floats, Floats]]:
+    """Passes of two arms on the same prompts: shares that only the first and only the second passes; the rest is passed by both or none."""
+
+    def draw(rng: np.random.Generator) -> tuple[Floats, Floats]:
+        place = rng.random(prompts)
+        first, second = place < better, (place >= better) & (place < better + worse)
+        both = ~(first | second) & (rng.random(prompts) < 0.4)
+        return (first | both).astype(np.float64), (second | both).astype(np.float64)
+
+    return draw
+
+
+def passes_of_seeds(seeds: int, prompts: int) -> Draw:
+    """Returns [seeds, prompts] passes and failures: 3 in 4 prompts are always passed, the others with a chance of 3/5; .9 in all."""
+    chances = np.where(np.arange(prompts) % 4 > 0, 1.0, 0.6)
+    return lambda rng: (rng.random((seeds, prompts)) < chances).astype(np.float64)
 
 
 def seeds_by_prompts(

@@ -27,9 +27,9 @@ from marl_bench.reporting.frames import cost_items
 from marl_bench.reporting.pairs import difference, generator, shared_seeds, win_rate
 from marl_bench.reporting.pass_at_k import pass_rates
 from marl_bench.reporting.subsets import means_by_subset
-from marl_bench.statistics.bootstrap import cluster_bootstrap_interval
 from marl_bench.statistics.intervals import Interval, mean_interval
 from marl_bench.statistics.parity import smoothed, smoothing_window, speed_up, updates_to_parity
+from marl_bench.statistics.prompts import prompt_interval
 from marl_bench.statistics.seeds import seed_interval
 
 _NOT_DIAGNOSTICS = {"update", "macro_length_histogram"}
@@ -118,7 +118,7 @@ def _metric_summary(arm: ArmCells, metric: str) -> Summary:
     if scored.any(axis=1).all():
         known = np.ascontiguousarray(scores[:, scored.any(axis=0)])
         over_seeds = seed_interval(known, rng=generator(arm.arm.name, metric, "seeds"))
-        over_prompts = cluster_bootstrap_interval(
+        over_prompts = prompt_interval(
             scores[scored], np.nonzero(scored)[1], rng=generator(arm.arm.name, metric, "prompts")
         )
     return Summary(sum(by_seed.values()) / len(by_seed), by_seed, over_seeds, over_prompts)

@@ -20,6 +20,7 @@ from marl_bench.bench.coverage import (
 from marl_bench.bench.coverage_cases import coverage_cases
 from marl_bench.bench.power_cases import power_cases
 from marl_bench.bench.simulated_data import pass_at_k_truth
+from marl_bench.cli import main
 from marl_bench.errors import ConfigError
 from marl_bench.statistics.intervals import Interval
 
@@ -121,13 +122,43 @@ def test_tables_mark_what_does_not_do_what_it_should():
         [(_coin(0.95), Coverage(4000, 4000, 3800, 100, 0.25)), (_coin(0.5), Coverage(4000, 4000, 2000, 2000, 0.25))],
         [(power, Power(4000, 3200))],
     )
-    used, naive, powers = report.tables(result)
+    used, powers = report.tables(result)  # nothing naive was simulated
     assert used.rows[0] == ["coin", "0.95", "1", "95.0 %", "0.7", "2.5 %", "0.25", "4,000", ""]
     assert used.rows[1][-1] == "!"
-    assert naive.rows == []
     assert powers.rows == [["test", "data", "1", "80.0 %", "80.0 %", "power.py", "4,000", ""]]
     assert "Outside of the range it is held in: coin; 0.5; 1." in report.as_markdown(result, command="x")
     assert json.loads(json.dumps(report.as_json(result)))["outside"] == ["coin; 0.5; 1"]
+
+
+def _bench_verb(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "statistics", "--quiet", *arguments])
+    return stop.value.code
+
+
+def test_the_verb_prints_what_was_asked_for(capsys):
+    assert _bench_verb("--only", "Cohen's kappa; two raters, three labels; 50", "--share", "0.001") == 0
+    printed = capsys.readouterr().out
+    assert "interval: Cohen's kappa" in printed and "simulations: 100" in printed
+    assert "Rejections" not in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--only", "kapa"], "no case has that in its name"),
+        (["--only", "kappa", "--json", "x.json"], "the files hold all cases"),
+    ],
+)
+def test_wrong_use_of_the_verb_exits_with_2(arguments, text, capsys):
+    assert _bench_verb(*arguments) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_an_interval_that_undercovers_makes_the_verb_exit_with_1(monkeypatch, capsys):
+    monkeypatch.setattr("marl_bench.bench.coverage_cases.coverage_cases", lambda: [_coin(0.5)])
+    assert _bench_verb("--only", "coin") == 1
+    assert "1 cases lie outside of their range" in capsys.readouterr().err
 
 
 def test_every_case_has_a_name_of_its_own():
