@@ -103,7 +103,9 @@ def _evaluate_cell(plan: OutsidePlan, cell: OutsideCell, tell: Callable[[int], N
     scored, notes = _scored(plan, answered, [plan.read_prompts[place] for place in places])
     result = eval_result(
         plan.task,
-        [plan.prompts[place] for place in places],
+        [
+            (plan.prompts if plan.run is None else plan.read_prompts)[place] for place in places
+        ],  # as the run's arms have them
         [answer.response for answer in answered.answers],
         scored,
         metrics=plan.metrics,
@@ -127,7 +129,8 @@ def _answered(plan: OutsidePlan, cell: OutsideCell, tell: Callable[[int], None])
     if system.kind == "server":
         from marl_bench.outside.server import ask_server
 
-        return Answered(_with_counts(plan, ask_server(plan, cell, tell)), [])
+        asked, notes = ask_server(plan, cell, tell)
+        return Answered(_with_counts(plan, asked), notes)
     if system.kind == "arm":
         return _arm_answers(plan, cell)
     responses, notes = answers_of_file(plan, system)
