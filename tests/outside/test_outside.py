@@ -113,7 +113,10 @@ def test_without_a_reward_model_the_oracle_leads_and_unknown_numbers_stay_unknow
     assert gold.samples[0].response.token_count is None
     [difference] = files.comparison.differences
     assert difference.delta == pytest.approx(2.5 + 0.65)  # "no" is worth -0.65 to every post
-    assert "gold" in files.report.read_text()
+    text = files.report.read_text()
+    assert text.startswith("# out: evaluation against bad")
+    assert "gold against bad, oracle: better on these prompts with this one seed" in text
+    assert "token-PPO" not in text
 
 
 def test_tokens_are_counted_where_a_tokenizer_is_given(evaluated, written):
