@@ -147,6 +147,12 @@ def _arm_answers(plan: OutsidePlan, of: OutsideCell) -> Answered:
     responses, notes = matched(
         rows, plan.prompts, known=plan.known_ids, name=system.name, allow_missing=plan.request.allow_missing
     )
+    limit, theirs = plan.config.sampling.max_response_tokens, cell.record.budget.get("max_response_tokens")
+    if theirs != limit:
+        notes = [
+            *notes,
+            f"Its responses were sampled with a limit of {theirs} tokens; that of this evaluation is {limit}.",
+        ]
     same = plan.run is not None and all(cell.record.digests.get(name) == each for name, each in plan.digests.items())
     known = {(each.prompt_id, each.response.sample_index): each.metrics for each in cell.samples} if same else {}
     answers = [Answer(response, known=known.get((response.prompt_id, response.sample_index))) for response in responses]

@@ -385,3 +385,12 @@ def test_the_verb_prints_the_comparison_and_refuses_mixtures(tmp_path, written, 
     assert "give it as --run" in capsys.readouterr().err
     assert status_of("evaluate", "--task", "tldr", f"--samples={samples}", "--arm", "sft") == 2
     assert "--arm, --name and --macro-actions are of a RUN" in capsys.readouterr().err
+
+
+def test_the_sample_browser_reads_responses_of_unknown_length(evaluated, written, tmp_path):
+    from marl_bench.reporting.html.page import write_html
+
+    _, files = evaluated(task="tldr", overrides=SMALL, samples=[str(written("a.jsonl", "one"))])
+    write_html(tmp_path / "report.html", [RunDir(tmp_path / "out")], files.comparison, [], [])
+    page = (tmp_path / "report.html").read_text()
+    assert '"tokens":[-1' in page.replace(" ", "")
