@@ -56,7 +56,11 @@ app.command(epilog="Example: marl-bench history results results/reference --metr
 add_label_verbs(judge_app)
 add_batch_verbs(judge_app)
 app.command(epilog="Example: marl-bench diagnose results/RUN --arm macro_ppo:fixed(n=5)")(diagnose)
-app.command(epilog="Example: marl-bench evaluate results/RUN --set evaluation.temperature=0 --metric words")(evaluate)
+app.command(
+    epilog="Examples:  marl-bench evaluate results/RUN --set evaluation.temperature=0 --metric words  |  "
+    "marl-bench evaluate --task tldr --model FOLDER_OR_ID --samples mine=FILE --against mine  |  "
+    "marl-bench evaluate --run results/RUN --model FOLDER_OR_ID --against sft"
+)(evaluate)
 app.command(
     epilog="Examples:  marl-bench execute --samples samples.jsonl --problems humaneval  |  "
     "marl-bench execute --samples samples.jsonl --problems FOLDER --k 1,5,10 --timeout 4"

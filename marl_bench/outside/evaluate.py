@@ -103,7 +103,9 @@ def _evaluate_cell(plan: OutsidePlan, cell: OutsideCell, tell: Callable[[int], N
     scored, notes = _scored(plan, answered, [plan.read_prompts[place] for place in places])
     result = eval_result(
         plan.task,
-        [plan.prompts[place] for place in places],
+        [
+            (plan.prompts if plan.run is None else plan.read_prompts)[place] for place in places
+        ],  # as the run's arms have them
         [answer.response for answer in answered.answers],
         scored,
         metrics=plan.metrics,
@@ -127,7 +129,8 @@ def _answered(plan: OutsidePlan, cell: OutsideCell, tell: Callable[[int], None])
     if system.kind == "server":
         from marl_bench.outside.server import ask_server
 
-        return Answered(_with_counts(plan, ask_server(plan, cell, tell)), [])
+        asked, notes = ask_server(plan, cell, tell)
+        return Answered(_with_counts(plan, asked), notes)
     if system.kind == "arm":
         return _arm_answers(plan, cell)
     responses, notes = answers_of_file(plan, system)
@@ -144,6 +147,12 @@ def _arm_answers(plan: OutsidePlan, of: OutsideCell) -> Answered:
     responses, notes = matched(
         rows, plan.prompts, known=plan.known_ids, name=system.name, allow_missing=plan.request.allow_missing
     )
+    limit, theirs = plan.config.sampling.max_response_tokens, cell.record.budget.get("max_response_tokens")
+    if theirs != limit:
+        notes = [
+            *notes,
+            f"Its responses were sampled with a limit of {theirs} tokens; that of this evaluation is {limit}.",
+        ]
     same = plan.run is not None and all(cell.record.digests.get(name) == each for name, each in plan.digests.items())
     known = {(each.prompt_id, each.response.sample_index): each.metrics for each in cell.samples} if same else {}
     answers = [Answer(response, known=known.get((response.prompt_id, response.sample_index))) for response in responses]

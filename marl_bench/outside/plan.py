@@ -9,6 +9,7 @@ from marl_bench.config import RunConfig, resolve, with_overrides
 from marl_bench.errors import ConfigError, ModelError, RecordError
 from marl_bench.evaluation.measure import check_metric_names, oracle_scores
 from marl_bench.interfaces import Metric, Task, TaskSpec
+from marl_bench.judging.transport import server_and_key
 from marl_bench.metric_sources import make_metrics
 from marl_bench.outside.data import evaluation_prompts
 from marl_bench.outside.request import Request, Scorer
@@ -289,6 +290,8 @@ def _check_systems(plan: OutsidePlan) -> None:
             load_sampling_tokenizer(system.target)
         elif system.kind == "samples":
             answers_of_file(plan, system)
+        elif system.kind == "server":
+            server_and_key(request.base_url)
         elif system.kind == "arm":
             _check_arm(plan, system)
 

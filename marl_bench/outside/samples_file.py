@@ -110,7 +110,7 @@ def _notes(
     notes = []
     if missing:
         notes.append(
-            f"{len(missing)} of {len(prompts)} prompts have no response in the file and are in no number, the first: '{missing[0]}'."
+            f"{len(missing)} of {len(prompts)} prompts have no response and are in no number, the first: '{missing[0]}'."
         )
     counts = sorted({len(responses) for responses in found})
     if len(counts) > 1:
@@ -118,7 +118,7 @@ def _notes(
     left_out = len(rows) - sum(len(responses) for responses in found)
     if left_out:
         notes.append(
-            f"{left_out} of the file's {len(rows)} rows are of prompts that this evaluation leaves out (evaluation.max_prompts, data.limit)."
+            f"{left_out} of {len(rows)} rows are of prompts that this evaluation leaves out (evaluation.max_prompts, data.limit)."
         )
     return notes
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -113,7 +114,10 @@ def test_without_a_reward_model_the_oracle_leads_and_unknown_numbers_stay_unknow
     assert gold.samples[0].response.token_count is None
     [difference] = files.comparison.differences
     assert difference.delta == pytest.approx(2.5 + 0.65)  # "no" is worth -0.65 to every post
-    assert "gold" in files.report.read_text()
+    text = files.report.read_text()
+    assert text.startswith("# out: evaluation against bad")
+    assert "gold against bad, oracle: better on these prompts with this one seed" in text
+    assert "token-PPO" not in text
 
 
 def test_tokens_are_counted_where_a_tokenizer_is_given(evaluated, written):
@@ -145,7 +149,9 @@ def test_a_stopped_evaluation_goes_on_and_equals_one_in_one_go(evaluated, tmp_pa
     told = []
     found, _ = evaluated(done=lambda now, _text: told.append(now), **options)
     assert told[0] == 8  # nothing is sampled again
-    assert {key: cell.samples for key, cell in found.items()} == {key: cell.samples for key, cell in whole.items()}
+    assert {key: list(one.samples) for key, one in found.items()} == {
+        key: list(one.samples) for key, one in whole.items()
+    }
     assert not kept.exists()
 
 
@@ -380,3 +386,34 @@ def test_the_verb_prints_the_comparison_and_refuses_mixtures(tmp_path, written, 
     assert "give it as --run" in capsys.readouterr().err
     assert status_of("evaluate", "--task", "tldr", f"--samples={samples}", "--arm", "sft") == 2
     assert "--arm, --name and --macro-actions are of a RUN" in capsys.readouterr().err
+
+
+def test_the_sample_browser_reads_responses_of_unknown_length(evaluated, written, tmp_path):
+    from marl_bench.reporting.html.page import write_html
+
+    _, files = evaluated(task="tldr", overrides=SMALL, samples=[str(written("a.jsonl", "one"))])
+    write_html(tmp_path / "report.html", [RunDir(tmp_path / "out")], files.comparison, [], [])
+    page = (tmp_path / "report.html").read_text()
+    assert '"tokens":[-1' in page.replace(" ", "")
+
+
+@pytest.mark.soak
+def test_a_killed_evaluation_of_a_model_equals_one_in_one_go(tmp_path):
+    """kill -9 whenever another batch is there, six times; the samples are those of a command that nobody killed."""
+    command = [sys.executable, "-m", "marl_bench", "evaluate", "--task=tldr", "--model=base=tiny", "--quiet"]
+    command += ["--limit=48", "--set=sampling.max_response_tokens=64", "--set=ppo.sample_batch_size=4"]
+    subprocess.run([*command, f"--out={tmp_path / 'whole'}"], check=True, capture_output=True)
+    kept, seen = tmp_path / "out" / "cells" / "base-seed0" / ANSWERS, 1
+    for _ in range(6):
+        process = subprocess.Popen(
+            [*command, f"--out={tmp_path / 'out'}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and (not kept.exists() or kept.read_text().count("\n") <= seen):
+            time.sleep(0.005)
+        assert process.poll() is None, "it was done before it could be killed"
+        process.kill()
+        process.wait()
+        seen = kept.read_text().count("\n")
+    subprocess.run([*command, f"--out={tmp_path / 'out'}"], check=True, capture_output=True)
+    texts = [(tmp_path / name / "cells/base-seed0/samples.jsonl").read_text() for name in ("out", "whole")]
+    assert texts[0] == texts[1]

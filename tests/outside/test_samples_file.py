@@ -173,7 +173,7 @@ def test_missing_prompts_are_counted_and_taken_only_when_allowed(tmp_path):
         against(path)
     found, [note] = against(path, allow_missing=True)
     assert [one.prompt_id for one in found] == ["post-2"]
-    assert note.startswith("2 of 3 prompts have no response in the file and are in no number")
+    assert note.startswith("2 of 3 prompts have no response and are in no number")
 
 
 def test_rows_of_prompts_that_are_not_evaluated_are_counted(tmp_path):
@@ -181,4 +181,4 @@ def test_rows_of_prompts_that_are_not_evaluated_are_counted(tmp_path):
     path = lines(tmp_path, *({"id": name, "response": "x"} for name in names))
     found, [note] = against(path, known=names)
     assert len(found) == 3
-    assert note.startswith("1 of the file's 4 rows are of prompts that this evaluation leaves out")
+    assert note.startswith("1 of 4 rows are of prompts that this evaluation leaves out")
