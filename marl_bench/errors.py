@@ -94,6 +94,12 @@ class UnscoredError(MarlBenchError, RuntimeError):
     exit_status = 1
 
 
+class CoverageError(MarlBenchError, RuntimeError):
+    """An interval does not hold the truth, or a test does not reject, as often as it should."""
+
+    exit_status = 1
+
+
 class RegressionError(MarlBenchError, AssertionError):
     """A run is worse than what it is held against by more than a margin, with confidence; or was not shown not to be, where that was asked."""
 
@@ -102,6 +108,12 @@ class RegressionError(MarlBenchError, AssertionError):
 
 class JudgeError(MarlBenchError, RuntimeError):
     """The judge's server cannot be used (any more); every answer it gave is kept."""
+
+    exit_status = 1
+
+
+class ServerError(MarlBenchError, RuntimeError):
+    """A server that holds a model cannot be used (any more); every response it gave is kept."""
 
     exit_status = 1
 

@@ -90,15 +90,15 @@ class Response:
     Attributes:
         prompt_id: Id of its prompt.
         text: Decoded text without special tokens.
-        token_count: Number of tokens, the EOS included.
-        finished: True if it ended with EOS, False if it was cut at the length limit.
+        token_count: Number of tokens, the EOS included; None for texts made elsewhere whose tokenizer is not known.
+        finished: True if it ended with EOS, False if it was cut at the length limit; None for texts made elsewhere that do not say.
         sample_index: Which of the samples of its prompt.
     """
 
     prompt_id: str
     text: str
-    token_count: int
-    finished: bool
+    token_count: int | None
+    finished: bool | None
     sample_index: int = 0
 
 
@@ -183,7 +183,8 @@ class RunRecord:
         higher_is_better: As in `EvalResult`.
         unscored: Metric name to the number of evaluation samples without a value.
         problems: Sentences on what could not be measured.
-        costs: `seconds` by stage, `peak_memory_mib`; everything from the clock stands here and nowhere else.
+        costs: `seconds` by stage, `peak_memory_mib`, `finished_at` (UTC; older records have none); everything from the clock stands here
+            and nowhere else.
         environment: `packages`, `python`, `platform`, `device`, `threads`, `git_commit`, `git_dirty`.
         error: Text of the error of a failed cell.
         schema_version: Version of this record's layout.

@@ -45,6 +45,9 @@ def test_help_and_lists_import_nothing_heavy(cli):
         ["rule", "--help"],
         ["bench", "--help"],
         ["diagnose", "--help"],
+        ["compare", "--help"],
+        ["reference", "--help"],
+        ["history", "--help"],
         ["execute", "--help"],
         ["doctor", "--help"],
     ):

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from marl_bench.reporting.agreement import agreement_table
 from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.formatting import counted
 from marl_bench.reporting.judged_tables import judged_markdown
+from marl_bench.reporting.pass_at_k import pass_at_k_table
 from marl_bench.reporting.plots.plot import Plot
 from marl_bench.reporting.provenance import Fact, data_table, limit_sentences, run_facts, stage_facts
 from marl_bench.reporting.reading import read
@@ -44,11 +46,13 @@ def report_markdown(
         _reading(comparison),
         _table_section(scores_table(comparison)),
         _table_section(metrics_table(comparison)),
+        _table_section(pass_at_k_table(comparison)),
         _table_section(subsets_table(comparison)),
         _table_section(differences_table(comparison)),
         _controls(comparison),
         _win_rates(comparison),
         *(_section(title, body) for title, body in judged_markdown(comparison.judged)),
+        _table_section(agreement_table(comparison.agreements)),
         _table_section(parity_table(comparison)),
         _table_section(over_optimisation_table(comparison)),
         *(curves_markdown(curves) for curves in sampling),
@@ -67,7 +71,7 @@ def report_markdown(
 def _head(comparison: Comparison) -> str:
     setting = comparison.setting
     lines = [
-        f"# {', '.join(setting.experiments)}: token PPO against macro PPO",
+        f"# {comparison.title}",
         "",
         f"Task `{setting.task}` (version {', '.join(setting.task_versions)}), {counted(len(comparison.arms), 'arm')}, "
         f"{counted(len(comparison.seeds), 'seed')} ({', '.join(map(str, comparison.seeds))}), "
