@@ -15,9 +15,10 @@ import torch
 
 from marl_bench.batches import Rollout
 from marl_bench.errors import Interrupted, MarlBenchError
-from marl_bench.evaluation.evaluate import aggregate, evaluate_policy
+from marl_bench.evaluation.evaluate import Evaluated, aggregate, evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.interfaces import BaselineSpec, PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
+from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors
 from marl_bench.models.loading import check_window, load_tokenizer
@@ -47,6 +48,7 @@ from marl_bench.training.shared_stages import (
     finished_stages,
     run_shared_stages,
 )
+from marl_bench.training.traces import Tracing, write_macro_traces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +59,13 @@ class Trained:
         actors: The models; the policy is the one to evaluate.
         budget: What the training used.
         arm: What only training could tell of the arm, for the record.
+        baseline: What cut the responses into macro actions; None where the shared trainer did not train.
     """
 
     actors: Actors
     budget: Budget
     arm: Mapping[str, Any]
+    baseline: PolicyBaseline | None = None
 
 
 class Worker:
@@ -99,7 +103,7 @@ class Worker:
             raise MarlBenchError("the shared stages are not finished; run the experiment from its start.")
         check_same_data(stages, self.prepared())
         folder = self.plan.run_dir.cell(arm.name, seed)
-        for name in (RECORD, CURVE, TIMINGS, SAMPLES):
+        for name in (RECORD, CURVE, TIMINGS, SAMPLES, MACRO_ACTIONS):
             (folder / name).unlink(missing_ok=True)
         for name in ("policy", "critic"):
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -146,7 +150,7 @@ class Worker:
             policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
             trained = Trained(self._actors(stages, policy=policy, critic_scale=None), Budget(0, 0, 0), {})
         ended = time.perf_counter()
-        result = evaluate_policy(
+        evaluated = evaluate_policy(
             trained.actors,
             self.task,
             self.prepared().data.eval_prompts,
@@ -155,7 +159,9 @@ class Worker:
             primary_metric=self.primary_metric,
             seed=seed,
         )
+        result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
+        problems = [*result.problems, *self._write_traces(trained, stages, evaluated, folder)]
         metrics, unscored = aggregate(result, score=self.primary_metric)
         return dataclasses.replace(
             record,
@@ -169,7 +175,7 @@ class Worker:
             },
             metrics=metrics,
             unscored=unscored,
-            problems=list(result.problems),
+            problems=problems,
             higher_is_better=dict(result.higher_is_better),
             costs=_costs(folder, began=began, trained=ended, updates=trained.budget.updates),
         )
@@ -199,7 +205,22 @@ class Worker:
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
         facts["fallbacks"] = sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
-        return Trained(actors, budget, facts)
+        return Trained(actors, budget, facts, baseline)
+
+    def _write_traces(self, trained: Trained, stages: SharedStages, evaluated: Evaluated, folder: Path) -> list[str]:
+        """Writes the macro actions of the first evaluated samples; returns what went wrong."""
+        if trained.baseline is None:
+            return []
+        last = list(read_jsonl(folder / CURVE))[-1]
+        tracing = Tracing(
+            baseline=trained.baseline,
+            actors=trained.actors,
+            sampling=self.plan.config.sampling,
+            kl_coef=last["kl_coef"],
+            score_std=stages.score_std,
+            score=self.primary_metric,
+        )
+        return write_macro_traces(folder, tracing, evaluated.sampled, evaluated.result.samples)
 
     def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

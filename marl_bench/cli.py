@@ -13,6 +13,7 @@ from marl_bench.cli_diagnose import diagnose
 from marl_bench.cli_evaluate import evaluate
 from marl_bench.cli_execute import doctor, execute
 from marl_bench.cli_rules import app as rule_app
+from marl_bench.cli_sweeps import best_of_n, sweep_temperature
 from marl_bench.cli_task import app as task_app
 from marl_bench.errors import CellFailedError, ConfigError, MarlBenchError
 
@@ -44,6 +45,10 @@ app.command(
     epilog="Examples:  marl-bench execute --samples samples.jsonl --problems humaneval  |  "
     "marl-bench execute --samples samples.jsonl --problems FOLDER --k 1,5,10 --timeout 4"
 )(execute)
+app.command("best-of-n", epilog="Example: marl-bench best-of-n results/RUN --n 1,4,16 --prompts 64")(best_of_n)
+app.command("sweep-temperature", epilog="Example: marl-bench sweep-temperature results/RUN --temperatures 0,0.5,1.0")(
+    sweep_temperature
+)
 app.command(epilog="Example: marl-bench doctor --require-isolation full")(doctor)
 
 PluginPaths = Annotated[

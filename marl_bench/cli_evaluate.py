@@ -2,9 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from marl_bench.plugins import Registry
 
 
 def evaluate(  # noqa: PLR0913 (one parameter an option)
@@ -29,6 +32,13 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Folder under RUN/evaluations.  [default: a hash of the changes]")
     ] = None,
+    macro_actions: Annotated[
+        bool,
+        typer.Option(
+            "--macro-actions",
+            help="Write the macro actions of RUN's own samples, which older runs lack, and evaluate nothing.",
+        ),
+    ] = False,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results are still printed.")] = False,
     plugin: Annotated[
@@ -46,6 +56,9 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     from marl_bench.reporting.terminal import summary_as_text, summary_for_terminal
 
     torch.set_num_threads(threads)
+    if macro_actions:
+        _trace(run, arm or [], Registry(plugin or []), quiet=quiet)
+        return
     overrides = [parse_override(text) for text in set_ or []]
     if data is not None:
         overrides.append(("data.source", data))
@@ -62,3 +75,16 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     else:
         typer.echo(summary_as_text(files.comparison))
     typer.echo(f"Report: {files.report}")
+
+
+def _trace(root: Path, arms: list[str], registry: "Registry", *, quiet: bool) -> None:
+    from marl_bench.display import counted
+    from marl_bench.finished_run import open_run
+    from marl_bench.reevaluation import cells_of, trace_again
+
+    run = open_run(root, registry)
+    with counted("cells", done=0, total=len(cells_of(run, arms)), quiet=quiet) as done:
+        problems = trace_again(run, arms=arms, done=done)
+    for problem in problems:
+        typer.echo(f"Warning: {problem}", err=True)
+    typer.echo(f"Macro actions: {root / 'cells'}")

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from marl_bench.config import RunConfig
 from marl_bench.errors import RecordError, UnknownNameError
-from marl_bench.interfaces import Task, TaskSpec, TerminationRule
+from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TaskSpec, TerminationRule
 from marl_bench.models.actors import Actors, load_actors
 from marl_bench.models.loading import load_reward_model, load_tokenizer
 from marl_bench.models.scoring import TokenValues
@@ -20,6 +20,7 @@ from marl_bench.reward_sources import parse_reward_sources
 from marl_bench.run_dir import RunDir, read_cells, read_config
 from marl_bench.training.data import prepare_data
 from marl_bench.training.shared_stages import SharedStages, finished_stages
+from marl_bench.training.traces import Tracing
 
 POLICY, CRITIC = "policy", "critic"
 
@@ -108,6 +109,37 @@ class FinishedRun:
             "the reward model, from which critics start"
             if self.stages.reward_model
             else "a critic that is 0 everywhere"
+        )
+
+    def baseline(self, cell: Cell) -> PolicyBaseline | None:
+        """Returns the baseline of a cell as its trainer used it, or None where the shared trainer did not train."""
+        arm = self.arm(cell)
+        spec = self.registry.baseline(arm.baseline)
+        if spec.kind != "policy":
+            return None
+        rule = self.fitted([arm.rule])[0] if arm.rule is not None else None
+        nominal = rule.nominal_length if rule is not None else None
+        length = cell.record.arm.get("mean_macro_length") if nominal is None else nominal
+        return spec.build(PolicyContext(arm.ppo(self.config), rule, length))  # type: ignore[return-value]  # kind says so
+
+    def tracing(self, cell: Cell, actors: Actors) -> Tracing | None:
+        """Returns what the advantages of a cell are computed with, or None where nothing was cut into macro actions.
+
+        Args:
+            cell: The cell.
+            actors: Its models; their critic counts only if it is the cell's own.
+        """
+        baseline = self.baseline(cell)
+        if baseline is None:
+            return None
+        own = "critic" in baseline.needs and self.has_critic(cell)
+        return Tracing(
+            baseline=baseline,
+            actors=actors if own else dataclasses.replace(actors, critic=None),
+            sampling=self.config.sampling,
+            kl_coef=float(cell.curve[-1]["kl_coef"]) if cell.curve else baseline.ppo.kl_coef,
+            score_std=self.stages.score_std,
+            score=cell.record.task["primary_metric"],
         )
 
     def fitted(self, rules: Sequence[Rule]) -> list[TerminationRule]:

@@ -20,7 +20,8 @@ class MacroTrace:
         starts: Where each macro action begins, as an offset in characters of the response's text; ascending, the first is 0. An action
             without characters of its own (EOS) begins at the text's end.
         tokens: Number of tokens of each macro action.
-        advantages: Advantage of each macro action before whitening, in units of the reward; None where the arm has no critic.
+        advantages: Advantage of each macro action before whitening, in the unit of the score that training uses; None where the arm has no
+            critic (or an old run has not kept it) or the response no score.
     """
 
     prompt_id: str

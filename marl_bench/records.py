@@ -5,10 +5,14 @@ cell leaves behind.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from marl_bench.errors import RecordError
+
+if TYPE_CHECKING:
+    from marl_bench.sample_columns import SampleColumns
 
 SCHEMA_VERSION = 1
 
@@ -231,6 +235,22 @@ class RunRecord:
             raise RecordError(f"{where}: incomplete record ({error}).") from error
 
 
+def not_a_sample(error: Exception, *, where: str) -> RecordError:
+    """Returns the error for a row that is no evaluated sample; `where` names file and line."""
+    return RecordError(
+        f"{where}: no evaluated sample ({type(error).__name__}: {error}); remove the cell's folder and run again."
+    )
+
+
+@runtime_checkable
+class SamplesWithColumns(Protocol):
+    """Samples that know their columns without being gone through one by one."""
+
+    def columns(self) -> "SampleColumns":
+        """Returns the samples as columns."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """A finished or unfinished cell as read from disk.
@@ -238,9 +258,19 @@ class Cell:
     Attributes:
         record: The record.
         curve: Lines of `metrics.jsonl`: one mapping an update, with `update` (1-based), `score`, `kl`, ...
-        samples: Evaluated samples; empty until the cell is complete.
+        samples: Evaluated samples with their texts; empty until the cell is complete. Those of a stored cell are read from the disk
+            each time they are gone through, so that a million of them fit into memory.
     """
 
     record: RunRecord
     curve: Sequence[Mapping[str, Any]]
     samples: Sequence[EvalSample]
+
+    @functools.cached_property
+    def columns(self) -> "SampleColumns":
+        """The samples without their texts, read once: what comparing them needs."""
+        from marl_bench.sample_columns import columns_of_rows  # NumPy: not for those who only list names
+
+        if isinstance(self.samples, SamplesWithColumns):
+            return self.samples.columns()
+        return columns_of_rows((sample.to_json() for sample in self.samples), where="samples")

@@ -13,8 +13,10 @@ from marl_bench.evaluation.evaluate import aggregate, evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names
 from marl_bench.finished_run import FinishedRun, open_run
 from marl_bench.interfaces import Metric, Task
+from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.loading import check_window, load_tokenizer
+from marl_bench.models.responses import log_prob_temperature, stored_responses
 from marl_bench.planning import configuration_hash, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment
@@ -33,6 +35,7 @@ from marl_bench.run_dir import (
     write_jsonl_atomically,
 )
 from marl_bench.training.data import PreparedData, prepare_data
+from marl_bench.training.traces import TRACED_SAMPLES, write_macro_traces
 
 CHANGEABLE = (
     "task_options.",
@@ -141,6 +144,43 @@ def evaluate_again(planned: Evaluation, *, arms: Sequence[str], done: Callable[[
         return write_report([out], out=out.root)
 
 
+def trace_again(run: FinishedRun, *, arms: Sequence[str], done: Callable[[int, str], None]) -> list[str]:
+    """Writes the macro actions of the run's own samples where a cell has none; returns what could not be written.
+
+    The texts are encoded again, see `stored_responses`.
+
+    Raises:
+        UnknownNameError: No complete cell is of an arm.
+        RunFolderError: Another process works in the folder.
+    """
+    problems = []
+    with locked(run.run_dir):
+        for number, cell in enumerate(cells_of(run, arms), start=1):
+            label = f"{cell.record.arm['label']} seed {cell.record.seed}"
+            if not (run.folder(cell) / MACRO_ACTIONS).exists():
+                problems += [f"{label}: {problem}" for problem in _trace_cell(run, cell)]
+            done(number, label)
+    return problems
+
+
+def _trace_cell(run: FinishedRun, cell: Cell) -> list[str]:
+    if not run.arm(cell).trained:
+        return []
+    actors = run.actors(cell)
+    tracing = run.tracing(cell, actors)
+    assert tracing is not None  # the shared trainer has trained it
+    samples = cell.samples[:TRACED_SAMPLES]
+    sampled = stored_responses(
+        actors.policy,
+        actors.tokenizer,
+        samples,
+        temperature=log_prob_temperature(run.config.sampling),
+        batch_size=run.config.ppo.score_batch_size,
+        seed_parts=(cell.record.seed, "evaluation"),
+    )
+    return write_macro_traces(run.folder(cell), tracing, sampled, samples)
+
+
 def cells_of(run: FinishedRun, arms: Sequence[str]) -> list[Cell]:
     """Returns the complete cells of the arms, or all; raises `UnknownNameError` if an arm has none."""
     wanted = {run.cell(arm).record.arm["name"] for arm in arms}
@@ -150,7 +190,7 @@ def cells_of(run: FinishedRun, arms: Sequence[str]) -> list[Cell]:
 def _evaluate_cell(planned: Evaluation, cell: Cell, folder: Path) -> None:
     began = time.perf_counter()
     actors = planned.run.actors(cell)
-    result = evaluate_policy(
+    evaluated = evaluate_policy(
         actors,
         planned.task,
         planned.prepared.data.eval_prompts,
@@ -159,9 +199,16 @@ def _evaluate_cell(planned: Evaluation, cell: Cell, folder: Path) -> None:
         primary_metric=cell.record.task["primary_metric"],
         seed=cell.record.seed,
     )
+    result = evaluated.result
     metrics, unscored = aggregate(result, score=cell.record.task["primary_metric"])
     limit = planned.config.sampling.max_response_tokens
     write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
+    tracing = planned.run.tracing(cell, actors)
+    problems = list(result.problems)
+    if tracing is not None:
+        problems += write_macro_traces(
+            folder, dataclasses.replace(tracing, sampling=planned.config.sampling), evaluated.sampled, result.samples
+        )
     record: RunRecord = dataclasses.replace(
         cell.record,
         experiment=f"{cell.record.experiment}, evaluation {planned.out.root.name}",
@@ -173,7 +220,7 @@ def _evaluate_cell(planned: Evaluation, cell: Cell, folder: Path) -> None:
         metrics=metrics,
         higher_is_better=dict(result.higher_is_better),
         unscored=unscored,
-        problems=list(result.problems),
+        problems=problems,
         costs={"seconds": {"evaluation": time.perf_counter() - began}},
         environment=environment(device=str(actors.policy.device), threads=cell.record.environment.get("threads", 1)),
     )

@@ -5,7 +5,7 @@ Layout::
     <experiment>/config.yaml            resolved configuration and its hash
     <experiment>/shared/sft/            from_pretrained folder, with stage.json beside the weights
     <experiment>/shared/reward_model/   likewise
-    <experiment>/cells/<arm>-seed<k>/   metrics.jsonl  timings.jsonl  samples.jsonl  policy/  critic/  checkpoints/  record.json
+    <experiment>/cells/<arm>-seed<k>/   metrics.jsonl  timings.jsonl  samples.jsonl  macro_actions.jsonl  policy/  critic/  record.json
     <experiment>/diagnose/              what marl-bench diagnose found
     <experiment>/evaluations/<name>/    what marl-bench evaluate found: config.yaml, cells, report, as in an experiment
     <experiment>/report.md ...
@@ -13,20 +13,24 @@ Layout::
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 import yaml
 from filelock import FileLock, Timeout
 
 from marl_bench.errors import RecordError, RunFolderError
-from marl_bench.records import Cell, EvalSample, RunRecord
+from marl_bench.records import Cell, EvalSample, RunRecord, not_a_sample
+
+if TYPE_CHECKING:
+    from marl_bench.sample_columns import SampleColumns
 
 RECORD = "record.json"
 CURVE = "metrics.jsonl"
@@ -238,8 +242,52 @@ def read_record(folder: Path) -> RunRecord | None:
     return RunRecord.from_json(data, where=str(path))
 
 
+@dataclasses.dataclass(frozen=True)
+class StoredSamples(Sequence[EvalSample]):
+    """The samples of a `samples.jsonl`, read anew each time they are gone through; none stays in memory."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[EvalSample]:
+        for number, row in enumerate(read_jsonl(self.path), start=1):
+            try:
+                sample = EvalSample.from_json(row)
+            except (KeyError, TypeError) as error:
+                raise not_a_sample(error, where=f"{self.path}, line {number}") from error
+            yield sample
+
+    def __len__(self) -> int:
+        return sum(1 for _ in read_jsonl(self.path))
+
+    def __bool__(self) -> bool:
+        return self.path.stat().st_size > 0
+
+    @overload
+    def __getitem__(self, index: int) -> EvalSample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[EvalSample]: ...
+
+    def __getitem__(self, index: int | slice) -> EvalSample | list[EvalSample]:
+        if isinstance(index, slice):
+            return list(itertools.islice(self, *index.indices(len(self))))
+        return next(itertools.islice(self, range(len(self))[index], None))
+
+    def columns(self) -> "SampleColumns":
+        """Returns the samples as columns, without ever holding their texts together.
+
+        Raises:
+            RecordError: A line cannot be read; the text names file and line.
+        """
+        from marl_bench.sample_columns import columns_of_rows
+
+        return columns_of_rows(read_jsonl(self.path), where=str(self.path))
+
+
 def read_cells(run_dir: RunDir) -> list[Cell]:
     """Reads all cells of an experiment, sorted by arm folder and seed; cells that have not begun are left out.
+
+    Samples stay on the disk until they are asked for.
 
     Raises:
         RecordError: The folder holds no experiment, or a record cannot be read.
@@ -252,8 +300,7 @@ def read_cells(run_dir: RunDir) -> list[Cell]:
             continue
         curve = list(read_jsonl(folder / CURVE)) if (folder / CURVE).exists() else []
         complete = record.status == "complete" and (folder / SAMPLES).exists()
-        samples = [EvalSample.from_json(row) for row in read_jsonl(folder / SAMPLES)] if complete else []
-        cells.append(Cell(record, curve, samples))
+        cells.append(Cell(record, curve, StoredSamples(folder / SAMPLES) if complete else []))
     return sorted(cells, key=lambda cell: (cell.record.arm["name"], cell.record.seed))
 
 

@@ -27,7 +27,11 @@ class SamplingPoint:
         mean: Mean over seeds and prompts.
         low: Lower end of the 95 % interval over prompts; None below two prompts.
         high: Upper end.
-        kl: Mean KL to the SFT model, in nats a response, where it is known: ln N - (N - 1) / N for best-of-N from SFT.
+        kl: KL to the SFT model in nats a response: measured at N = 1 and in temperature sweeps; for N > 1 an upper bound, ln N - (N - 1) / N
+            plus the mean log-ratio of the chosen responses (0 from SFT itself).
+        by_seed: Mean over prompts of each of the arm's seeds.
+        samples: Responses that the mean is made of, those without a value included.
+        unscored: How many of them have no value of the metric.
     """
 
     arm: str
@@ -38,6 +42,43 @@ class SamplingPoint:
     low: float | None
     high: float | None
     kl: float | None = None
+    by_seed: Sequence[float] = ()
+    samples: int = 0
+    unscored: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingDifference:
+    """One point of a curve minus another, prompt by prompt.
+
+    Attributes:
+        label: Arm of the first point.
+        x: N or temperature of the first point.
+        reference: Arm of the point that is subtracted.
+        reference_x: Its N or temperature.
+        metric: Name of the metric.
+        delta: Mean difference over the prompts that both have.
+        low: Lower end of the interval over prompts; None below two prompts.
+        high: Upper end.
+        level: Coverage of the interval; above .95 where the pair was picked among several.
+    """
+
+    label: str
+    x: float
+    reference: str
+    reference_x: float
+    metric: str
+    delta: float
+    low: float | None
+    high: float | None
+    level: float = 0.95
+
+    @property
+    def direction(self) -> int:
+        """1 or -1 if the interval lies above or below 0, else 0."""
+        if self.low is None or self.high is None:
+            return 0
+        return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +93,8 @@ class SamplingCurves:
         seeds: Seeds of the cells.
         points: In the order of arm, metric, x.
         notes: Sentences that the report must show.
+        score: Metric that training raises.
+        differences: Pairs of points that the reading speaks of.
     """
 
     kind: Literal["best_of_n", "temperature"]
@@ -61,6 +104,8 @@ class SamplingCurves:
     seeds: Sequence[int]
     points: Sequence[SamplingPoint]
     notes: Sequence[str] = ()
+    score: str = ""
+    differences: Sequence[SamplingDifference] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data for the file."""
@@ -69,7 +114,9 @@ class SamplingCurves:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "SamplingCurves":
         """Reads what `to_json` wrote."""
-        return cls(**{**data, "points": tuple(SamplingPoint(**point) for point in data["points"])})
+        points = tuple(SamplingPoint(**point) for point in data["points"])
+        differences = tuple(SamplingDifference(**found) for found in data.get("differences", ()))
+        return cls(**{**data, "points": points, "differences": differences})
 
 
 def read_curves(path: Path) -> SamplingCurves | None:

@@ -64,6 +64,7 @@ def test_every_cell_is_complete_and_leaves_its_files(finished):
         assert record["status"] == "complete"
         cell = folder / "cells" / name
         assert (cell / "samples.jsonl").exists()
+        assert (cell / "macro_actions.jsonl").exists() == record["arm"]["trained"]
         if record["arm"]["trained"]:
             assert len((cell / "metrics.jsonl").read_text().splitlines()) == 2
             assert (cell / "policy" / "model.safetensors").exists()

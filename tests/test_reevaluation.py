@@ -18,7 +18,7 @@ def again(run, registry, *overrides, name="again", arms=()):
 def test_the_same_evaluation_gives_the_same_samples(finished_run, registry):
     planned, _ = again(finished_run, registry, name="same")
     before, after = read_cells(RunDir(finished_run)), read_cells(planned.out)
-    assert [cell.samples for cell in after] == [cell.samples for cell in before]
+    assert [list(cell.samples) for cell in after] == [list(cell.samples) for cell in before]
     assert planned.seen == 0
     assert "only the evaluation is on these" in " ".join(after[0].record.shared["data"]["notes"])
 

@@ -95,7 +95,7 @@ def test_records_and_samples_survive_the_disk(tmp_path):
     append_jsonl(run.cell("sft", 0) / "samples.jsonl", sample.to_json())
     [cell] = read_cells(run)
     assert cell.record == record()
-    assert cell.samples == [sample]
+    assert list(cell.samples) == [sample]
 
 
 def test_samples_of_unfinished_cells_are_not_read(tmp_path):

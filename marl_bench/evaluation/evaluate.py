@@ -1,5 +1,6 @@
 """Evaluates a policy on held-out prompts: every sample with every number known of it."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -16,6 +17,19 @@ from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import EvalResult, EvalSample, Prompt, Response
 
 
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """An evaluation with the responses as they were sampled.
+
+    Attributes:
+        result: Every sample with its metrics.
+        sampled: The same responses, row by row, as tokens.
+    """
+
+    result: EvalResult
+    sampled: SampledResponses
+
+
 def evaluate_policy(
     actors: Actors,
     task: Task,
@@ -25,7 +39,7 @@ def evaluate_policy(
     config: RunConfig,
     primary_metric: str,
     seed: int,
-) -> EvalResult:
+) -> Evaluated:
     """Samples `evaluation.samples_per_prompt` responses a prompt and returns all samples with their metrics.
 
     The metrics are the score (under the name given), the oracle where the task has one, those given, and `response_tokens`, `finished` and
@@ -65,20 +79,30 @@ def evaluate_policy(
     directions.update(measured.higher_is_better)
     columns["response_tokens"] = [float(response.token_count) for response in responses]
     columns["finished"] = [float(response.finished) for response in responses]
-    columns["kl"] = _kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size)
+    columns["kl"] = policy_kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size)
     directions.update(BUILT_IN_DIRECTIONS)
-    return EvalResult(_samples(prompts, responses, columns), directions, measured.problems)
+    return Evaluated(EvalResult(_samples(prompts, responses, columns), directions, measured.problems), sampled)
 
 
-def _kl(actors: Actors, sampled: SampledResponses, *, temperature: float, size: int) -> list[float]:
-    """Returns log p - log p_ref in nats, summed over each response."""
+def policy_kl(
+    actors: Actors, sampled: SampledResponses, *, temperature: float, size: int, greedy: bool = False
+) -> list[float]:
+    """Returns log p - log p_ref in nats, summed over each response.
+
+    Args:
+        actors: Gives the reference.
+        sampled: Responses with the log-probs p of what sampled them.
+        temperature: Of the reference.
+        size: Responses a forward pass.
+        greedy: True if the responses are the only ones that their policy gives: p is 1.
+    """
     tokens = sampled.samples.tokens
     reference = in_micro_batches(
         lambda rows: response_log_probs(actors.reference, rows, temperature=temperature).token_log_probs,
         tokens,
         size=size,
     )
-    differences = sampled.samples.token_log_probs - reference
+    differences = -reference if greedy else sampled.samples.token_log_probs - reference
     summed: list[float] = torch.where(tokens.response_mask, differences, 0).sum(dim=1).tolist()
     return summed
 

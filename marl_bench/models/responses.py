@@ -10,8 +10,10 @@ from torch.nn.functional import pad
 from marl_bench.batches import Tokens
 from marl_bench.config import SamplingConfig
 from marl_bench.models.prompts import encode_prompts
+from marl_bench.models.reading import encode_samples
 from marl_bench.models.sampling import Samples, SamplingSettings, row_seed, sample_responses
-from marl_bench.records import Prompt, Response
+from marl_bench.models.scoring import in_micro_batches, response_log_probs
+from marl_bench.records import EvalSample, Prompt, Response
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +29,12 @@ class SampledResponses:
     samples: Samples
     responses: Sequence[Response]
     row_seeds: Sequence[int]
+
+    def first(self, count: int) -> "SampledResponses":
+        """Returns the first rows, at most `count`."""
+        samples, rows = self.samples, slice(count)
+        kept = Samples(samples.tokens.rows(rows), samples.token_log_probs[rows], samples.token_entropies[rows])
+        return SampledResponses(kept, self.responses[rows], self.row_seeds[rows])
 
 
 def sampling_settings(sampling: SamplingConfig, *, temperature: float | None = None) -> SamplingSettings:
@@ -53,6 +61,7 @@ def respond(
     settings: SamplingSettings,
     batch_size: int,
     seed_parts: tuple[int | str, ...],
+    indices: Sequence[int] | None = None,
 ) -> SampledResponses:
     """Samples one response a prompt, `batch_size` rows at once.
 
@@ -63,8 +72,9 @@ def respond(
         settings: How tokens are drawn.
         batch_size: Rows sampled at once.
         seed_parts: What row seeds are made of beside prompt id and sample index.
+        indices: Sample index of each row; None counts how often its prompt has stood before.
     """
-    indices = _sample_indices(prompts)
+    indices = _sample_indices(prompts) if indices is None else indices
     seeds = [row_seed(*seed_parts, prompt.id, index) for prompt, index in zip(prompts, indices, strict=True)]
     parts = []
     for start in range(0, len(prompts), batch_size):
@@ -83,6 +93,44 @@ def respond(
         )
     samples = _concatenate(parts, pad_id=tokenizer.pad_token_id)
     return SampledResponses(samples, _as_records(samples.tokens, prompts, indices, tokenizer), seeds)
+
+
+def stored_responses(
+    policy: Any,
+    tokenizer: Any,
+    samples: Sequence[EvalSample],
+    *,
+    temperature: float,
+    batch_size: int,
+    seed_parts: tuple[int | str, ...],
+) -> SampledResponses:
+    """Returns responses that were stored as texts as the policy would have sampled them.
+
+    Where a text has several encodings its tokens may be others than those that were sampled (about one response in a hundred of the shipped
+    models).
+
+    Args:
+        policy: The causal LM that wrote them.
+        tokenizer: Its tokenizer.
+        samples: Prompts with their responses.
+        temperature: Of the log-probs.
+        batch_size: Responses a forward pass.
+        seed_parts: What row seeds are made of beside prompt id and sample index.
+    """
+    tokens = encode_samples(samples, tokenizer, device=policy.device)
+
+    def entropies(rows: Tokens) -> torch.Tensor:
+        found = response_log_probs(policy, rows, temperature=temperature, entropies=True).token_entropies
+        assert found is not None  # asked for
+        return found
+
+    log_probs = in_micro_batches(
+        lambda rows: response_log_probs(policy, rows, temperature=temperature).token_log_probs, tokens, size=batch_size
+    )
+    found = Samples(tokens, log_probs, in_micro_batches(entropies, tokens, size=batch_size))
+    responses = [sample.response for sample in samples]
+    seeds = [row_seed(*seed_parts, response.prompt_id, response.sample_index) for response in responses]
+    return SampledResponses(found, responses, seeds)
 
 
 def _sample_indices(prompts: Sequence[Prompt]) -> list[int]:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from marl_bench.errors import RecordError
 from marl_bench.records import Cell
 from marl_bench.reporting.budget import check_budget, require_one_record_each, require_one_task
@@ -21,7 +23,7 @@ from marl_bench.reporting.comparison import (
     WinRate,
 )
 from marl_bench.reporting.frames import cost_items
-from marl_bench.reporting.pairs import ArmCells, difference, generator, score_table, shared_seeds, win_rate
+from marl_bench.reporting.pairs import ArmCells, PromptIndex, arm_cells, difference, generator, shared_seeds, win_rate
 from marl_bench.reporting.subsets import means_by_subset
 from marl_bench.statistics.bootstrap import cluster_bootstrap_interval
 from marl_bench.statistics.intervals import Interval, mean_interval
@@ -79,7 +81,8 @@ def _arms(cells: Sequence[Cell]) -> list[ArmCells]:
     found: dict[str, dict[int, Cell]] = {}
     for cell in cells:
         found.setdefault(str(cell.record.arm["name"]), {})[cell.record.seed] = cell
-    arms = [ArmCells(_arm(name, by_seed.values()), dict(sorted(by_seed.items()))) for name, by_seed in found.items()]
+    index = PromptIndex(cells)
+    arms = [arm_cells(_arm(name, by_seed.values()), by_seed, index) for name, by_seed in found.items()]
     return sorted(arms, key=lambda one: (ROLES.index(one.arm.role), one.arm.name))
 
 
@@ -129,13 +132,13 @@ def _summary(arm: ArmCells) -> ArmSummary:
         arm=arm.arm,
         seeds=list(arm.cells),
         metrics={name: _metric_summary(arm, name) for name in names},
-        samples=sum(len(cell.samples) for cell in cells),
+        samples=sum(len(cell.columns) for cell in cells),
         unscored={name: count for name, count in sorted(unscored.items()) if count},
         budget=_means(cell.record.budget for cell in cells),
         last_update=_means(last_lines),
         macro_lengths={int(length): count for length, count in sorted(lengths.items(), key=lambda item: int(item[0]))},
         costs=_means(dict(cost_items(cell.record)) for cell in cells),
-        by_subset=means_by_subset([sample for cell in cells for sample in cell.samples]),
+        by_subset=means_by_subset([cell.columns for cell in cells]),
     )
 
 
@@ -143,15 +146,14 @@ def _metric_summary(arm: ArmCells, metric: str) -> Summary:
     by_seed = {
         seed: float(cell.record.metrics[metric]) for seed, cell in arm.cells.items() if metric in cell.record.metrics
     }
-    scores = [found for found in arm.scores(metric, seeds=list(by_seed)) if found]
+    scores = arm.scores(metric, seeds=list(by_seed))
+    scored = np.isfinite(scores)
     over_seeds, over_prompts = mean_interval(list(by_seed.values())), None
-    if len(scores) == len(by_seed):
-        _, table = score_table(scores)
-        over_seeds = seed_interval(table, rng=generator(arm.arm.name, metric, "seeds"))
+    if scored.any(axis=1).all():
+        known = np.ascontiguousarray(scores[:, scored.any(axis=0)])
+        over_seeds = seed_interval(known, rng=generator(arm.arm.name, metric, "seeds"))
         over_prompts = cluster_bootstrap_interval(
-            [value for one in scores for value in one.values()],
-            [prompt for one in scores for prompt in one],
-            rng=generator(arm.arm.name, metric, "prompts"),
+            scores[scored], np.nonzero(scored)[1], rng=generator(arm.arm.name, metric, "prompts")
         )
     return Summary(sum(by_seed.values()) / len(by_seed), by_seed, over_seeds, over_prompts)
 

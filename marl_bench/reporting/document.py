@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.formatting import counted
-from marl_bench.reporting.plots import Plot
+from marl_bench.reporting.plots.plot import Plot
 from marl_bench.reporting.provenance import Fact, data_table, limit_sentences, run_facts, stage_facts
 from marl_bench.reporting.reading import read
 from marl_bench.reporting.rendering import as_markdown, markdown_text
+from marl_bench.reporting.sampling_tables import curves_markdown
 from marl_bench.reporting.subsets import subsets_table
 from marl_bench.reporting.tables import (
     Table,
@@ -23,9 +24,10 @@ from marl_bench.reporting.tables import (
     scores_table,
     win_rates_table,
 )
+from marl_bench.sampling_curves import SamplingCurves
 
 
-def report_markdown(comparison: Comparison, plots: Sequence[Plot]) -> str:
+def report_markdown(comparison: Comparison, plots: Sequence[Plot], sampling: Sequence[SamplingCurves] = ()) -> str:
     """Returns the report; the same comparison gives the same text, and nothing in it comes from the clock."""
     sections = [
         _head(comparison),
@@ -38,6 +40,7 @@ def report_markdown(comparison: Comparison, plots: Sequence[Plot]) -> str:
         _win_rates(comparison),
         _table_section(parity_table(comparison)),
         _table_section(over_optimisation_table(comparison)),
+        *(curves_markdown(curves) for curves in sampling),
         _table_section(diagnostics_table(comparison)),
         _plots(plots),
         _what_was_run(comparison),
@@ -92,7 +95,7 @@ def _win_rates(comparison: Comparison) -> str:
 
 
 def _plots(plots: Sequence[Plot]) -> str:
-    return _section("Plots", "\n\n".join(f"![{plot.title}]({plot.file_name})\n\n{plot.caption}" for plot in plots))
+    return _section("Plots", "\n\n".join(f"![{plot.alt}]({plot.file_name})\n\n{plot.caption}" for plot in plots))
 
 
 def _what_was_run(comparison: Comparison) -> str:

@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from marl_bench.records import Cell
 from marl_bench.reporting.comparison import ORACLE, Arm, Difference, WinRate
-from marl_bench.statistics.intervals import clustered_wilson_interval
-from marl_bench.statistics.paired import paired_difference
+from marl_bench.statistics.paired import difference_over_prompts
+from marl_bench.statistics.proportions import clustered_wilson_interval
 from marl_bench.statistics.seeds import seed_interval
 
-PromptScores = Mapping[str, float]
-"""Prompt id to the mean over its scored samples; unscored prompts are absent."""
+Scores = npt.NDArray[np.float64]
+"""[seeds, prompts]: each prompt's mean over its scored samples, NaN where a prompt is unscored or unknown."""
 
 
 def generator(*names: str) -> np.random.Generator:
@@ -22,33 +22,54 @@ def generator(*names: str) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32("\n".join(names).encode()))
 
 
-def prompt_scores(cell: Cell, metric: str) -> PromptScores:
-    """Returns the cell's value of a metric for each prompt, averaged over the prompt's scored samples."""
-    values: dict[str, list[float]] = {}
-    for sample in cell.samples:
-        value = sample.metrics.get(metric)
-        if value is not None:
-            values.setdefault(sample.prompt_id, []).append(float(value))
-    return {prompt: sum(found) / len(found) for prompt, found in values.items()}
+class PromptIndex:
+    """Places of prompt ids in their sorted order, the same for all arms of a comparison."""
 
+    def __init__(self, cells: Iterable[Cell]) -> None:
+        self.ids: Sequence[str] = sorted({prompt for cell in cells for prompt in cell.columns.prompt_ids})
+        self._places = {prompt: place for place, prompt in enumerate(self.ids)}
 
-def score_table(scores: Sequence[PromptScores]) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """Returns the sorted prompt ids of all seeds and the [seeds, prompts] table, NaN where a prompt is unscored."""
-    prompts = sorted({prompt for one in scores for prompt in one})
-    rows = [[one.get(prompt, np.nan) for prompt in prompts] for one in scores]
-    return prompts, np.array(rows, dtype=np.float64).reshape(len(scores), len(prompts))
+    def places(self, cell: Cell) -> npt.NDArray[np.int64]:
+        """Returns the place of each of the cell's prompts."""
+        ids = cell.columns.prompt_ids
+        return np.fromiter((self._places[prompt] for prompt in ids), dtype=np.int64, count=len(ids))
 
 
 @dataclasses.dataclass(frozen=True)
 class ArmCells:
-    """An arm with its complete cells by seed."""
+    """An arm with its complete cells by seed.
+
+    Attributes:
+        arm: The arm.
+        cells: Seed to cell.
+        prompts: All prompt ids of the comparison, sorted.
+        places: Seed to the place in `prompts` of each of the cell's prompts.
+    """
 
     arm: Arm
     cells: Mapping[int, Cell]
+    prompts: Sequence[str]
+    places: Mapping[int, npt.NDArray[np.int64]]
 
-    def scores(self, metric: str, *, seeds: Sequence[int]) -> list[PromptScores]:
-        """Returns the prompts' values of a metric for each of the seeds."""
-        return [prompt_scores(self.cells[seed], metric) for seed in seeds]
+    def scores(self, metric: str, *, seeds: Sequence[int]) -> Scores:
+        """Returns the prompts' values of a metric, a row for each of the seeds and a column for each of `prompts`."""
+        table = np.full((len(seeds), len(self.prompts)), np.nan)
+        for row, seed in enumerate(seeds):
+            table[row, self.places[seed]] = self.cells[seed].columns.prompt_means(metric)
+        return table
+
+    def answered(self, seeds: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Returns [prompts]: True where a cell of the seeds has a sample."""
+        found = np.zeros(len(self.prompts), dtype=np.bool_)
+        for seed in seeds:
+            found[self.places[seed]] = True
+        return found
+
+
+def arm_cells(arm: Arm, cells: Mapping[int, Cell], index: PromptIndex) -> ArmCells:
+    """Returns the arm with its cells in the order of their seeds."""
+    by_seed = dict(sorted(cells.items()))
+    return ArmCells(arm, by_seed, index.ids, {seed: index.places(cell) for seed, cell in by_seed.items()})
 
 
 def difference(
@@ -60,17 +81,13 @@ def difference(
     over seeds.
     """
     seeds = shared_seeds(first, second)
-    scores, other_scores = first.scores(metric, seeds=seeds), second.scores(metric, seeds=seeds)
-    prompts = _shared_prompts([*scores, *other_scores])
-    over_prompts = paired_difference(
-        {prompt: _mean(one[prompt] for one in scores) for prompt in prompts},
-        {prompt: _mean(one[prompt] for one in other_scores) for prompt in prompts},
+    scores, other_scores = _on_shared_prompts(first, second, metric, seeds)
+    over_prompts = difference_over_prompts(
+        _mean_over_seeds(scores) - _mean_over_seeds(other_scores),
         rng=generator(first.arm.name, second.arm.name, metric, "prompts"),
     )
     if over_prompts is None:
         return None
-    answered = {sample.prompt_id for arm in (first, second) for seed in seeds for sample in arm.cells[seed].samples}
-    table = _difference_table(scores, other_scores, prompts)
     return Difference(
         arm=first.arm,
         reference=second.arm,
@@ -78,8 +95,10 @@ def difference(
         higher_is_better=higher_is_better,
         seeds=seeds,
         over_prompts=over_prompts,
-        over_seeds=seed_interval(table, rng=generator(first.arm.name, second.arm.name, metric, "seeds")),
-        prompts_left_out=len(answered) - len(prompts),
+        over_seeds=seed_interval(
+            scores - other_scores, rng=generator(first.arm.name, second.arm.name, metric, "seeds")
+        ),
+        prompts_left_out=int((first.answered(seeds) | second.answered(seeds)).sum()) - over_prompts.prompts,
         reference_deviation=reference_deviation,
     )
 
@@ -90,18 +109,17 @@ def win_rate(first: ArmCells, second: ArmCells, *, higher_is_better: bool | None
     A pair is one prompt with one seed; with several samples a prompt their mean decides.
     """
     seeds = shared_seeds(first, second)
-    scores, other_scores = first.scores(ORACLE, seeds=seeds), second.scores(ORACLE, seeds=seeds)
-    prompts = _shared_prompts([*scores, *other_scores])
-    if not prompts:
+    scores, other_scores = _on_shared_prompts(first, second, ORACLE, seeds)
+    if not scores.size:
         return None
-    signs = np.sign(_difference_table(scores, other_scores, prompts)) * (-1 if higher_is_better is False else 1)
+    signs = np.sign(scores - other_scores) * (-1 if higher_is_better is False else 1)
     return WinRate(
         arm=first.arm,
         reference=second.arm,
         judge=ORACLE,
         seeds=seeds,
-        rate=clustered_wilson_interval(((signs + 1) / 2).mean(axis=0).tolist(), trials=signs.size),
-        prompts=len(prompts),
+        rate=clustered_wilson_interval(((signs + 1) / 2).ravel(), np.tile(np.arange(signs.shape[1]), len(seeds))),
+        prompts=signs.shape[1],
         wins=int((signs > 0).sum()),
         ties=int((signs == 0).sum()),
         losses=int((signs < 0).sum()),
@@ -113,17 +131,14 @@ def shared_seeds(first: ArmCells, second: ArmCells) -> list[int]:
     return sorted(first.cells.keys() & second.cells.keys())
 
 
-def _shared_prompts(scores: Sequence[PromptScores]) -> list[str]:
-    return sorted(set.intersection(*(set(one) for one in scores))) if scores else []
+def _on_shared_prompts(first: ArmCells, second: ArmCells, metric: str, seeds: Sequence[int]) -> tuple[Scores, Scores]:
+    """Returns both arms' scores on the prompts that both have scored in every one of the seeds."""
+    scores, other_scores = first.scores(metric, seeds=seeds), second.scores(metric, seeds=seeds)
+    shared = np.isfinite(scores).all(axis=0) & np.isfinite(other_scores).all(axis=0) & bool(seeds)
+    # Sums over prompts must not depend on how an index left the memory.
+    return np.ascontiguousarray(scores[:, shared]), np.ascontiguousarray(other_scores[:, shared])
 
 
-def _mean(values: Iterable[float]) -> float:
-    numbers = list(values)
-    return sum(numbers) / len(numbers)
-
-
-def _difference_table(
-    scores: Sequence[PromptScores], other_scores: Sequence[PromptScores], prompts: Sequence[str]
-) -> npt.NDArray[np.float64]:
-    rows = [[one[p] - other[p] for p in prompts] for one, other in zip(scores, other_scores, strict=True)]
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(prompts))
+def _mean_over_seeds(scores: Scores) -> npt.NDArray[np.float64]:
+    means: npt.NDArray[np.float64] = scores.sum(axis=0) / max(len(scores), 1)
+    return means

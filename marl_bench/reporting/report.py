@@ -12,7 +12,9 @@ from marl_bench.reporting.compare import compare
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.document import report_markdown
 from marl_bench.reporting.frames import SCORE_COLUMNS, Row, cost_rows, score_rows
-from marl_bench.reporting.plots import Plot, draw_plots
+from marl_bench.reporting.plots.gallery import draw_plots
+from marl_bench.reporting.plots.plot import Plot
+from marl_bench.reporting.sampling_tables import read_all_curves
 from marl_bench.run_dir import RunDir, read_cells, write_bytes_atomically, write_text_atomically
 
 REPORT = "report.md"
@@ -55,22 +57,26 @@ def write_report(run_dirs: Sequence[RunDir], *, out: Path, force: bool = False) 
     """
     cells = [cell for run_dir in run_dirs for cell in read_cells(run_dir)]
     comparison = compare(cells, force=force)
-    plots = draw_plots(cells, comparison)
+    plots = draw_plots(cells, comparison, folders=[run_dir.root for run_dir in run_dirs]).plots
+    sampling = [curves for run_dir in run_dirs for curves in read_all_curves(run_dir.root)]
+    text = report_markdown(comparison, plots, sampling)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return _write(cells, comparison, plots, out=out)
+        return _write(cells, comparison, plots, text, out=out)
     except OSError as error:
         raise RunFolderError(f"{out}: cannot write the report there ({error.strerror or error}).") from error
 
 
-def _write(cells: Sequence[Cell], comparison: Comparison, plots: Sequence[Plot], *, out: Path) -> ReportFiles:
+def _write(
+    cells: Sequence[Cell], comparison: Comparison, plots: Sequence[Plot], text: str, *, out: Path
+) -> ReportFiles:
     written = []
     for plot in plots:
         write_bytes_atomically(out / plot.file_name, plot.png)
         written.append(out / plot.file_name)
     write_text_atomically(out / SCORES, _csv_text(score_rows(cells)))
     write_text_atomically(out / COSTS, _csv_text(cost_rows(cells)))
-    write_text_atomically(out / REPORT, report_markdown(comparison, plots))
+    write_text_atomically(out / REPORT, text)
     return ReportFiles(comparison, out / REPORT, out / SCORES, out / COSTS, written)
 
 

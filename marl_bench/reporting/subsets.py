@@ -2,29 +2,42 @@
 
 from collections.abc import Mapping, Sequence
 
-from marl_bench.records import EvalSample
+import numpy as np
+import numpy.typing as npt
+
 from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.formatting import metric_name, number, titled
 from marl_bench.reporting.tables import Table
+from marl_bench.sample_columns import SampleColumns
 
 _SAME_EVERYWHERE = {"finished", "response_tokens", "rouge1", "rouge2"}
 """Left out, because the table would be long: what says little by subset."""
 
 
-def means_by_subset(samples: Sequence[EvalSample]) -> dict[str, dict[str, float]]:
+def means_by_subset(cells: Sequence[SampleColumns]) -> dict[str, dict[str, float]]:
     """Returns subset to metric to the mean over its scored samples; empty where all samples are of one subset."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for sample in samples:
-        columns = found.setdefault(sample.subset, {})
-        for name, value in sample.metrics.items():
-            if value is not None:
-                columns.setdefault(name, []).append(float(value))
-    if len(found) < 2:
+    subsets = sorted({subset for cell in cells for subset in cell.subsets})
+    if len(subsets) < 2:
         return {}
-    return {
-        subset: {name: sum(values) / len(values) for name, values in columns.items()}
-        for subset, columns in sorted(found.items())
-    }
+    codes = [
+        np.array([subsets.index(subset) for subset in cell.subsets])[cell.subset_codes] for cell in cells if len(cell)
+    ]
+    found: dict[str, dict[str, float]] = {subset: {} for subset in subsets}
+    for name in sorted({name for cell in cells for name in cell.metrics}):
+        values = np.concatenate([_column(cell, name) for cell in cells])
+        scored = np.isfinite(values)
+        places = np.concatenate(codes)[scored]
+        sums = np.bincount(places, weights=values[scored], minlength=len(subsets))
+        sizes = np.bincount(places, minlength=len(subsets))
+        for place, subset in enumerate(subsets):
+            if sizes[place]:
+                found[subset][name] = float(sums[place] / sizes[place])
+    return found
+
+
+def _column(cell: SampleColumns, name: str) -> npt.NDArray[np.float64]:
+    values = cell.metrics.get(name)
+    return np.full(len(cell), np.nan) if values is None else values
 
 
 def subsets_table(comparison: Comparison) -> Table | None:

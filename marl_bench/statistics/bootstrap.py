@@ -5,10 +5,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from marl_bench.statistics.clustered import cluster_mean_interval, cluster_sums
 from marl_bench.statistics.intervals import LEVEL, Interval
 
 RESAMPLES = 4000
 """Default number of resamples; the ends then move by less than a twentieth of a standard error between generators."""
+
+BOOTSTRAP_FROM_CLUSTERS = 10
+"""Resamples of fewer clusters do not reach far enough: over 5 they cover 92 of 95 % where Student t covers 94.5."""
 
 _DRAWS_AT_ONCE = 2_000_000  # bounds the memory of one vectorised block to some 16 MB
 
@@ -21,29 +25,24 @@ def cluster_bootstrap_interval(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval | None:
-    """Returns the mean with its percentile interval over whole clusters, or None for fewer than two clusters.
+    """Returns the mean with its interval over whole clusters, or None for fewer than two clusters.
 
     Clusters (prompts) are drawn with replacement and keep all of their values, so values of one cluster may depend on
-    each other.
+    each other. Below `BOOTSTRAP_FROM_CLUSTERS` clusters: Student t with the cluster-robust standard error.
 
     Raises:
         ValueError: Values and clusters differ in number.
     """
-    numbers = np.asarray(values, dtype=np.float64)
-    if numbers.shape != (len(clusters),):
-        raise ValueError(f"cluster_bootstrap_interval: {numbers.size} values but {len(clusters)} cluster ids.")
-    names, position = np.unique(np.asarray(clusters), return_inverse=True)
-    if names.size < 2:
-        return None
-    sums = np.bincount(position, weights=numbers)
-    sizes = np.bincount(position).astype(np.float64)
+    found = cluster_sums(values, clusters)
+    if found.count < BOOTSTRAP_FROM_CLUSTERS:
+        return cluster_mean_interval(found, level=level)
     means = np.concatenate(
         [
-            sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-            for drawn in _draws(names.size, resamples=resamples, rng=rng)
+            found.sums[drawn].sum(axis=1) / found.sizes[drawn].sum(axis=1)
+            for drawn in _draws(found.count, resamples=resamples, rng=rng)
         ]
     )
-    return _percentile_interval(float(numbers.mean()), means, level=level)
+    return percentile_interval(found.mean, means, clusters=found.count, level=level)
 
 
 def two_level_bootstrap_interval(
@@ -56,7 +55,8 @@ def two_level_bootstrap_interval(
     """Returns the mean of a seeds x prompts table with its interval over both, or None below two seeds or prompts.
 
     Seeds and prompts are drawn independently with replacement, and a cell counts by the product of its two counts. The
-    variance is that of the seeds plus that of the prompts, and slightly more than that of what is left: cautious.
+    variance of such resamples is that of the seeds plus that of the prompts plus three times that of what is left; the interval is
+    drawn together to what it should be, with one time that of what is left.
 
     Args:
         values: [seeds, prompts], NaN where a sample is unscored.
@@ -64,7 +64,7 @@ def two_level_bootstrap_interval(
         resamples: Number of resamples.
         level: Nominal coverage.
 
-    Source: the pigeonhole bootstrap of Owen (2007).
+    Source: the pigeonhole bootstrap of Owen (2007); the variance components are those of a two-way layout without replicates.
     """
     seeds, prompts = values.shape
     if min(seeds, prompts) < 2:
@@ -79,7 +79,31 @@ def two_level_bootstrap_interval(
         totals = np.einsum("bs,bs->b", seed_weights, prompt_weights @ filled.T)
         weights = np.einsum("bs,bs->b", seed_weights, prompt_weights @ known.T)
         means.append(totals / weights)
-    return _percentile_interval(float(filled.sum() / known.sum()), np.concatenate(means), level=level)
+    estimate = float(filled.sum() / known.sum())
+    shrinkage, clusters = _two_way_spread(values)
+    drawn_together = estimate + shrinkage * (np.concatenate(means) - estimate)
+    return percentile_interval(estimate, drawn_together, clusters=clusters, level=level)
+
+
+def _two_way_spread(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Returns the ratio of the mean's standard error to that of its resamples, and how many clusters the mean is worth.
+
+    The latter is one more than Satterthwaite's degrees of freedom of the variance: near the number of seeds where they differ most, near
+    that of prompts where those do.
+    """
+    seeds, prompts = values.shape
+    centred = values - np.nanmean(values)
+    seed_means, prompt_means = np.nanmean(centred, axis=1), np.nanmean(centred, axis=0)
+    left = np.nansum(np.square(centred - seed_means[:, None] - prompt_means))
+    of_rest = left / ((seeds - 1) * (prompts - 1) * seeds * prompts)
+    of_seeds, of_prompts = seed_means.var(ddof=1) / seeds, prompt_means.var(ddof=1) / prompts
+    variance = max(of_seeds + of_prompts - of_rest, of_seeds, of_prompts)
+    if variance == 0:
+        return 1.0, float(min(seeds, prompts))
+    freedom = variance**2 / (of_seeds**2 / (seeds - 1) + of_prompts**2 / (prompts - 1))
+    return float(np.sqrt(variance / (of_seeds + of_prompts + of_rest))), 1 + max(
+        float(freedom), min(seeds, prompts) - 1.0
+    )
 
 
 def _draws(size: int, *, resamples: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
@@ -96,6 +120,30 @@ def _counts(drawn: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.float64]:
     return np.bincount(flat, minlength=rows * size).reshape(rows, size).astype(np.float64)
 
 
-def _percentile_interval(estimate: float, means: npt.NDArray[np.float64], *, level: float) -> Interval:
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+def resampled_counts(size: int, *, resamples: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Returns [resamples, size]: how often each of `size` clusters stands in each resample of as many."""
+    return rng.multinomial(size, np.full(size, 1 / size), size=resamples).astype(np.float64)
+
+
+def percentile_interval(
+    estimate: float, resampled: npt.NDArray[np.float64], *, clusters: float, level: float = LEVEL
+) -> Interval:
+    """Returns an estimate with the percentile interval of its resamples, widened for the number of clusters.
+
+    Plain percentiles are too narrow by sqrt((n - 1) / n) and by normal instead of t quantiles: over 50 clusters they cover 94 of 95 %,
+    over 20 92 %. The ends are taken at the shares Φ(±sqrt(n / (n - 1)) t((1 + level) / 2, n - 1)) instead, which for a mean of
+    symmetric values gives the Student t interval.
+
+    Args:
+        estimate: The estimate from all clusters.
+        resampled: [resamples] the same quantity of each resample.
+        clusters: Number n of clusters that were drawn from, at least 2.
+        level: Nominal coverage.
+
+    Source: the expanded percentile interval of Hesterberg (2015), "What teachers should know about the bootstrap", section 5.3.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    quantile = stdtrit(clusters - 1, (1 + level) / 2) * np.sqrt(clusters / (clusters - 1))
+    low, high = np.quantile(resampled, [ndtr(-quantile), ndtr(quantile)])
     return Interval(estimate, float(low), float(high))

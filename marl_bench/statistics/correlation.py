@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from marl_bench.statistics.bootstrap import RESAMPLES
+from marl_bench.statistics.bootstrap import RESAMPLES, percentile_interval, resampled_counts
 from marl_bench.statistics.intervals import LEVEL, Interval
 
 
@@ -41,10 +41,8 @@ def cluster_bootstrap_correlation(
     estimate = _correlations(moments.sum(axis=1, keepdims=True))
     if not np.isfinite(estimate[0]):
         return None
-    counts = rng.multinomial(names.size, np.full(names.size, 1 / names.size), size=resamples).astype(np.float64)
-    found = _correlations(moments @ counts.T)
-    low, high = np.quantile(found[np.isfinite(found)], [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(estimate[0]), float(low), float(high))
+    found = _correlations(moments @ resampled_counts(names.size, resamples=resamples, rng=rng).T)
+    return percentile_interval(float(estimate[0]), found[np.isfinite(found)], clusters=names.size, level=level)
 
 
 def _correlations(moments: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -5,8 +5,6 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
-import numpy as np
-
 LEVEL = 0.95
 """Nominal coverage of every interval of this package unless a caller says otherwise."""
 
@@ -66,30 +64,3 @@ def wilson_interval(successes: float, trials: float, *, level: float = LEVEL) ->
     half = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)) / scale
     # At 0 and 1 the formula gives the end itself up to rounding; the ends must not leave the unit interval.
     return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
-
-
-def clustered_wilson_interval(cluster_means: Sequence[float], *, trials: int, level: float = LEVEL) -> Interval:
-    """Returns the Wilson interval of a mean of values in 0..1 that come in clusters of equal size.
-
-    The effective number of trials is p(1 - p) / (variance of the cluster means / clusters): the number of clusters when
-    the members of a cluster always agree, the number of trials (its upper bound) when they are independent.
-
-    Args:
-        cluster_means: One mean a cluster (a prompt).
-        trials: Number of values in all clusters together.
-        level: Nominal coverage.
-
-    Raises:
-        ValueError: No clusters, or a mean outside 0..1.
-
-    Source: the effective sample size of Korn & Graubard (1998) in the Wilson interval, without their t correction.
-    """
-    means = np.asarray(cluster_means, dtype=np.float64)
-    if means.size == 0 or means.min() < 0 or means.max() > 1:
-        raise ValueError("clustered_wilson_interval: needs cluster means between 0 and 1, at least one.")
-    share = float(means.mean())
-    spread = float(means.var()) / means.size
-    # With all cluster means equal the spread says nothing about agreement inside clusters: take the cautious end.
-    effective = share * (1 - share) / spread if spread > 0 else float(means.size)
-    effective = min(max(effective, float(means.size)), float(trials))
-    return wilson_interval(share * effective, effective, level=level)

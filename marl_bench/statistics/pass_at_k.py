@@ -3,7 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from marl_bench.statistics.intervals import LEVEL, Interval, clustered_wilson_interval
+import numpy as np
+
+from marl_bench.statistics.intervals import LEVEL, Interval
+from marl_bench.statistics.proportions import clustered_wilson_interval
 
 
 def pass_at_k_of_problem(samples: int, passed: int, k: int) -> float:
@@ -33,5 +36,4 @@ def pass_at_k_interval(counts: Sequence[tuple[int, int]], k: int, *, level: floa
         ValueError: As `pass_at_k_of_problem`, or no problem.
     """
     means = [pass_at_k_of_problem(samples, passed, k) for samples, passed in counts]
-    # So many separate draws of k samples there are at most.
-    return clustered_wilson_interval(means, trials=sum(samples // k for samples, _ in counts), level=level)
+    return clustered_wilson_interval(means, np.arange(len(means)), level=level)

@@ -89,7 +89,7 @@ def roll_out(
     )
     batch = ToScore(task, prompts, sampled.responses, sampled.samples.tokens, ppo.score_batch_size)
     with actors.reward.begun(batch) as finished_scores:
-        rollout = _gathered(actors, sampled, sampling=sampling, ppo=ppo, needs=needs)
+        rollout = gathered(actors, sampled, sampling=sampling, ppo=ppo, needs=needs)
         began_to_wait = time.perf_counter()
         scores = finished_scores()
         waited = time.perf_counter() - began_to_wait
@@ -108,7 +108,7 @@ def roll_out(
     )
 
 
-def _gathered(
+def gathered(
     actors: Actors,
     sampled: SampledResponses,
     *,

@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marl_bench.statistics.intervals import Interval, clustered_wilson_interval, mean_interval, wilson_interval
+from marl_bench.statistics.intervals import Interval, mean_interval, wilson_interval
 
 
 def test_wilson_gives_the_published_example() -> None:
@@ -77,45 +77,6 @@ def test_ends_belong_to_the_interval() -> None:
     assert not found.excludes(0.0)
     assert not found.excludes(1.0)
     assert found.excludes(-1e-9)
-
-
-def test_clusters_of_one_give_the_plain_wilson_interval() -> None:
-    # 3 wins, 1 loss, one pair a prompt: var = 3/16, so p(1 - p) / (var / 4) = 4 effective trials.
-    assert clustered_wilson_interval([1.0, 1.0, 1.0, 0.0], trials=4) == wilson_interval(3, 4)
-
-
-def test_seeds_that_always_agree_add_no_information() -> None:
-    assert clustered_wilson_interval([1.0, 1.0, 1.0, 0.0], trials=400) == wilson_interval(3, 4)
-
-
-def test_independent_seeds_count_up_to_the_number_of_pairs() -> None:
-    # Cluster means .25 and .75 of 4 pairs each: var = 1/16, p(1 - p) / (var / 2) = 8 effective trials = all pairs.
-    assert clustered_wilson_interval([0.25, 0.75], trials=8) == wilson_interval(4, 8)
-    # A smaller spread than chance allows does not count for more than the pairs there are.
-    assert clustered_wilson_interval([0.5, 0.5 + 1e-6], trials=8).low == pytest.approx(
-        wilson_interval(4, 8).low, abs=1e-5
-    )
-
-
-def test_equal_clusters_are_taken_cautiously() -> None:
-    assert clustered_wilson_interval([1.0] * 10, trials=30) == wilson_interval(10, 10)
-
-
-def test_clustered_wilson_refuses_values_that_are_no_shares() -> None:
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        clustered_wilson_interval([1.5], trials=1)
-
-
-def test_clustered_wilson_covers_95_percent_when_seeds_agree_in_part() -> None:
-    # 60 prompts x 3 seeds; each prompt has its own win probability (Beta(2, 2)), so pairs of one prompt depend.
-    rng = np.random.default_rng(20)
-    covered = 0
-    for _ in range(1500):
-        wins = rng.binomial(3, rng.beta(2, 2, size=60)) / 3
-        found = clustered_wilson_interval(wins.tolist(), trials=180)
-        covered += found.low <= 0.5 <= found.high
-    # Standard error of the share: sqrt(.95 * .05 / 1500) = .0056; the bound is 93 to 97 %.
-    assert 0.93 <= covered / 1500 <= 0.97
 
 
 def test_mean_interval_covers_95_percent_at_three_seeds() -> None:

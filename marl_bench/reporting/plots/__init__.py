@@ -1,0 +1,1 @@
+"""Plots of a comparison, one file a kind; `gallery` draws them all."""

@@ -1,0 +1,120 @@
+"""Samples and scores what a sweep needs and does not have yet."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+from marl_bench.evaluation.evaluate import policy_kl
+from marl_bench.evaluation.measure import measure, oracle_scores
+from marl_bench.models.actors import Actors
+from marl_bench.models.responses import respond, sampling_settings
+from marl_bench.models.rewards import ToScore
+from marl_bench.records import EvalSample, Prompt
+from marl_bench.reporting.comparison import ORACLE
+from marl_bench.run_dir import claim, locked, make_writable
+from marl_bench.sweeps.plan import Policy, SweepPlan, policy_digest
+from marl_bench.sweeps.store import SampleFile
+
+Done = Callable[[int, str], None]
+"""Told how many responses are there, and a few words."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """Samples that a sweep needs of one policy.
+
+    Attributes:
+        policy: The policy.
+        temperature: 0 is greedy.
+        samples: Responses a prompt.
+    """
+
+    policy: Policy
+    temperature: float
+    samples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Collected:
+    """What was wanted, with each prompt's samples in the order of their index."""
+
+    wanted: Wanted
+    samples: dict[str, list[EvalSample]]
+
+
+def count_responses(plan: SweepPlan, wanted: Sequence[Wanted]) -> int:
+    """Returns the number of responses of a sweep."""
+    return sum(one.samples for one in wanted) * len(plan.prompts)
+
+
+def collect(plan: SweepPlan, wanted: Sequence[Wanted], done: Done) -> list[Collected]:
+    """Samples what is missing and returns all that is wanted.
+
+    A response depends on policy, prompt, temperature and sample index alone: its row seed is that of the run's own evaluation, so the first
+    sample of a prompt at the run's temperature is the one that the run has evaluated, and temperatures share their random numbers.
+
+    Raises:
+        RunFolderError: The folder cannot be written, or another process works in it.
+        RecordError: Stored samples are damaged or of another policy.
+        ModelError: A policy cannot be loaded.
+    """
+    make_writable(plan.out)
+    found, ready = [], 0
+    with locked(plan.out):
+        claim(plan.out, plan.lasting_config.model_dump(mode="json"), config_hash=plan.config_hash)
+        for policy in dict.fromkeys(one.policy for one in wanted):
+            load = functools.cache(functools.partial(plan.actors, policy))
+            digest = policy_digest(policy)
+            for one in (one for one in wanted if one.policy == policy):
+                path = plan.out.cell(policy.arm, policy.seed) / f"temperature_{one.temperature!r}.jsonl"
+                file = SampleFile(path, policy=digest)
+                for batch in batches(plan.prompts, one.samples, size=plan.config.ppo.sample_batch_size):
+                    if any((prompt.id, index) not in file for prompt, index in batch):
+                        file.append(_sampled(plan, load(), one, batch))
+                    ready += len(batch)
+                    done(ready, f"{policy.label} seed {policy.seed}, temperature {one.temperature:g}")
+                found.append(Collected(one, file.samples([prompt.id for prompt in plan.prompts], one.samples)))
+    return found
+
+
+def batches(prompts: Sequence[Prompt], samples: int, *, size: int) -> list[list[tuple[Prompt, int]]]:
+    """Returns the rows in batches: all prompts with index 0, then all with index 1, ..., so that more samples leave the first batches alone."""
+    rows = [(prompt, index) for index in range(samples) for prompt in prompts]
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _sampled(plan: SweepPlan, actors: Actors, wanted: Wanted, batch: Sequence[tuple[Prompt, int]]) -> list[EvalSample]:
+    """Returns a whole batch: a batch of which a part is stored is sampled in the same company again, so that no rounding differs."""
+    prompts = [prompt for prompt, _ in batch]
+    config, size = plan.config, plan.config.ppo.score_batch_size
+    settings = sampling_settings(config.sampling, temperature=wanted.temperature)
+    at = wanted.temperature or settings.log_prob_temperature
+    sampled = respond(
+        actors.policy,
+        actors.tokenizer,
+        prompts,
+        settings=dataclasses.replace(settings, log_prob_temperature=at),
+        batch_size=len(batch),
+        seed_parts=(wanted.policy.seed, "evaluation"),
+        indices=[index for _, index in batch],
+    )
+    responses, task = sampled.responses, plan.evaluation.task
+    columns: dict[str, Sequence[float | None]] = {
+        plan.score: actors.reward.scores(ToScore(task, prompts, responses, sampled.samples.tokens, size))
+    }
+    oracle = oracle_scores(task, prompts, responses)
+    if oracle is not None:
+        columns[ORACLE] = list(oracle)
+    columns.update(measure(plan.metrics, prompts, responses).columns)
+    columns["response_tokens"] = [float(response.token_count) for response in responses]
+    columns["finished"] = [float(response.finished) for response in responses]
+    if wanted.policy.is_reference and wanted.temperature == plan.reference_temperature:
+        columns["kl"] = [0.0] * len(batch)  # the model that KL is measured from
+    else:
+        columns["kl"] = policy_kl(
+            actors, sampled, temperature=plan.reference_temperature, size=size, greedy=wanted.temperature == 0
+        )
+    return [
+        EvalSample(prompt.id, prompt.subset, "", response, {name: values[row] for name, values in columns.items()})
+        for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
+    ]
