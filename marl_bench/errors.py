@@ -94,6 +94,18 @@ class UnscoredError(MarlBenchError, RuntimeError):
     exit_status = 1
 
 
+class RegressionError(MarlBenchError, AssertionError):
+    """A run is worse than what it is held against by more than a margin, with confidence; or was not shown not to be, where that was asked."""
+
+    exit_status = 1
+
+
+class JudgeError(MarlBenchError, RuntimeError):
+    """The judge's server cannot be used (any more); every answer it gave is kept."""
+
+    exit_status = 1
+
+
 class TrainingError(MarlBenchError, RuntimeError):
     """Training broke an invariant (not finite, wrong ratio); what was done is kept."""
 

@@ -36,14 +36,15 @@ def require_one_record_each(cells: Sequence[Cell]) -> None:
         owners[key] = cell.record.experiment
 
 
-def budget_gaps(cells: Sequence[Cell]) -> list[str]:
+def budget_gaps(cells: Sequence[Cell], *, one_experiment: bool = True) -> list[str]:
     """Returns one text for each item in which the trained cells differ; empty if all had the same.
 
-    Arms that sample nothing in training (SFT) are exempt.
+    Arms that sample nothing in training (SFT) are exempt. Runs of different code or settings (`one_experiment` False) may have other
+    data, SFT and reward models, which is then what is compared; their amounts must agree all the same.
     """
     trained = [cell for cell in cells if cell.record.arm["trained"]]
     gaps = []
-    for item, values in _items(trained):
+    for item, values in _items(trained, digests=one_experiment):
         holders: dict[str, set[str]] = {}
         for cell, value in zip(trained, values, strict=True):
             holders.setdefault(_text(value), set()).add(str(cell.record.arm["name"]))
@@ -53,13 +54,13 @@ def budget_gaps(cells: Sequence[Cell]) -> list[str]:
     return gaps
 
 
-def check_budget(cells: Sequence[Cell], *, force: bool) -> list[str]:
+def check_budget(cells: Sequence[Cell], *, force: bool, one_experiment: bool = True) -> list[str]:
     """Returns warnings for the report: empty at equal budgets, one sentence a gap when forced.
 
     Raises:
         RecordError: Trained arms had different budgets and `force` is False.
     """
-    gaps = budget_gaps(cells)
+    gaps = budget_gaps(cells, one_experiment=one_experiment)
     if gaps and not force:
         raise RecordError(
             f"the trained arms had no equal budget: {' | '.join(gaps)}. "
@@ -68,10 +69,10 @@ def check_budget(cells: Sequence[Cell], *, force: bool) -> list[str]:
     return [f"Unequal budget (forced): {gap}." for gap in gaps]
 
 
-def _items(cells: Sequence[Cell]) -> Iterable[tuple[str, list[Any]]]:
+def _items(cells: Sequence[Cell], *, digests: bool) -> Iterable[tuple[str, list[Any]]]:
     records = [cell.record for cell in cells]
     yield "task version", [record.task["version"] for record in records]
-    for digest in ("data", "sft", "reward_model", "reward"):
+    for digest in ("data", "sft", "reward_model", "reward") if digests else ():
         yield f"{digest} digest", [record.digests.get(digest) for record in records]
     for count in ("updates", "responses_sampled", "max_response_tokens"):
         yield count, [record.budget.get(count) for record in records]

@@ -8,6 +8,7 @@ import numpy as np
 
 from marl_bench.errors import RecordError
 from marl_bench.records import Cell
+from marl_bench.reporting.arm_cells import ArmCells, arms_of
 from marl_bench.reporting.budget import check_budget, require_one_record_each, require_one_task
 from marl_bench.reporting.comparison import (
     ORACLE,
@@ -23,7 +24,7 @@ from marl_bench.reporting.comparison import (
     WinRate,
 )
 from marl_bench.reporting.frames import cost_items
-from marl_bench.reporting.pairs import ArmCells, PromptIndex, arm_cells, difference, generator, shared_seeds, win_rate
+from marl_bench.reporting.pairs import difference, generator, shared_seeds, win_rate
 from marl_bench.reporting.subsets import means_by_subset
 from marl_bench.statistics.bootstrap import cluster_bootstrap_interval
 from marl_bench.statistics.intervals import Interval, mean_interval
@@ -49,7 +50,7 @@ def compare(cells: Sequence[Cell], *, force: bool = False) -> Comparison:
     require_one_task(complete)
     require_one_record_each(complete)
     warnings = check_budget(complete, force=force)
-    arms = _arms(complete)
+    arms = arms_of(complete)
     start, token = _first(arms, "start"), _first(arms, "token")
     primary = str(complete[0].record.task["primary_metric"])
     directions = {name: better for cell in complete for name, better in cell.record.higher_is_better.items()}
@@ -75,43 +76,6 @@ def compare(cells: Sequence[Cell], *, force: bool = False) -> Comparison:
 
 def _is_complete(cell: Cell) -> bool:
     return cell.record.status == "complete" and bool(cell.samples)
-
-
-def _arms(cells: Sequence[Cell]) -> list[ArmCells]:
-    found: dict[str, dict[int, Cell]] = {}
-    for cell in cells:
-        found.setdefault(str(cell.record.arm["name"]), {})[cell.record.seed] = cell
-    index = PromptIndex(cells)
-    arms = [arm_cells(_arm(name, by_seed.values()), by_seed, index) for name, by_seed in found.items()]
-    return sorted(arms, key=lambda one: (ROLES.index(one.arm.role), one.arm.name))
-
-
-def _arm(name: str, cells: Iterable[Cell]) -> Arm:
-    definitions = {_definition(cell.record.arm) for cell in cells}
-    if len(definitions) > 1:
-        raise RecordError(
-            f"arm '{name}' is defined in {len(definitions)} ways (label, rule, options, role or versions differ between its "
-            "cells); compare runs of one definition."
-        )
-    return definitions.pop()
-
-
-def _definition(data: Mapping[str, Any]) -> Arm:
-    role = data.get("role", "macro")
-    if role not in ROLES:
-        raise RecordError(f"arm '{data['name']}': role '{role}' is none of {', '.join(ROLES)}.")
-    return Arm(
-        name=str(data["name"]),
-        label=str(data.get("label", data["name"])),
-        baseline=str(data["baseline"]),
-        rule=data.get("rule"),
-        role=role,
-        trained=bool(data["trained"]),
-        isolates=str(data.get("isolates") or ""),
-        options=tuple((key, str(value)) for key, value in sorted((data.get("options") or {}).items())),
-        without_effect=frozenset(data.get("without_effect") or ()),
-        version=" ".join(str(data[key]) for key in ("baseline_version", "rule_version", "rule_hash") if data.get(key)),
-    )
 
 
 def _first(arms: Sequence[ArmCells], role: str) -> ArmCells | None:
@@ -223,21 +187,25 @@ def _parities(arms: Sequence[ArmCells], token: ArmCells | None) -> Iterable[Pari
 
 
 def _parity(arm: ArmCells, token: ArmCells) -> Parity | None:
-    seeds = [seed for seed in shared_seeds(arm, token) if arm.cells[seed].curve and token.cells[seed].curve]
+    shared = shared_seeds(arm, token)
+    lines = {seed: (_scored(arm.cells[seed]), _scored(token.cells[seed])) for seed in shared}
+    seeds = [seed for seed in shared if all(lines[seed])]
     if not seeds:
         return None
-    window = smoothing_window(min(len(token.cells[seed].curve) for seed in seeds))
+    window = smoothing_window(min(len(lines[seed][1]) for seed in seeds))
     updates: dict[int, int | None] = {}
     tokens: dict[int, int | None] = {}
     token_updates: dict[int, int] = {}
     for seed in seeds:
-        target_scores = _curve(token.cells[seed], "score")
+        own, other = lines[seed]
+        target_scores = [float(line["score"]) for line in other]
         target = float(smoothed(target_scores, window=window)[-1])
-        reached = updates_to_parity(_curve(arm.cells[seed], "score"), target, window=window)
-        updates[seed] = reached
-        sampled = arm.cells[seed].curve[reached - 1].get("tokens_sampled") if reached else None
+        reached = updates_to_parity([float(line["score"]) for line in own], target, window=window)
+        updates[seed] = int(own[reached - 1]["update"]) if reached else None
+        sampled = own[reached - 1].get("tokens_sampled") if reached else None
         tokens[seed] = int(sampled) if sampled is not None else None
-        token_updates[seed] = updates_to_parity(target_scores, target, window=window) or len(target_scores)
+        first = updates_to_parity(target_scores, target, window=window) or len(target_scores)
+        token_updates[seed] = int(other[first - 1]["update"])
     ratio, over_seeds = _speed_up(updates, token_updates)
     return Parity(arm.arm, seeds, updates, tokens, token_updates, ratio, over_seeds, window)
 
@@ -254,8 +222,9 @@ def _speed_up(
     return ratio, Interval(ratio, math.exp(over.low), math.exp(over.high)) if over else None
 
 
-def _curve(cell: Cell, name: str) -> list[float]:
-    return [float(line[name]) for line in cell.curve]
+def _scored(cell: Cell) -> list[Mapping[str, Any]]:
+    """Returns the curve's lines that have a score: in an update none of the responses may have had one."""
+    return [line for line in cell.curve if line.get("score") is not None and math.isfinite(line["score"])]
 
 
 def _open_cell(cell: Cell) -> OpenCell:

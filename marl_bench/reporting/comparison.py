@@ -2,10 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marl_bench.statistics.intervals import Interval
 from marl_bench.statistics.paired import PairedDifference
+
+if TYPE_CHECKING:
+    from marl_bench.reporting.judged import JudgedRates
 
 ORACLE = "oracle"
 """Name of the metric that a task with a known optimum fills; never used in training."""
@@ -229,6 +232,7 @@ class Comparison:
         parities: Updates to parity of the trained arms; empty without a token arm.
         open_cells: Failed and unfinished cells.
         warnings: Sentences the report must show first.
+        judged: Win rates by judges; empty where none was asked.
     """
 
     setting: Setting
@@ -244,6 +248,7 @@ class Comparison:
     parities: Sequence[Parity]
     open_cells: Sequence[OpenCell]
     warnings: Sequence[str]
+    judged: Sequence["JudgedRates"] = ()
 
     @property
     def has_oracle(self) -> bool:

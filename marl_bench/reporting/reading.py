@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from marl_bench.reporting.comparison import ORACLE, Arm, Comparison, Difference, Parity
 from marl_bench.reporting.formatting import counted, interval, listed, metric_name, signed
+from marl_bench.reporting.judged_tables import judged_reading
 from marl_bench.statistics.intervals import Interval
 
 SHOWN, SHOWN_FOR_ONE_SEED, SEEDS_OPEN, PROMPTS_OPEN, OPEN = "shown", "shown for one seed", "seeds", "prompts", "open"
@@ -21,6 +22,7 @@ def read(comparison: Comparison) -> list[str]:
         *_control_sentences(comparison),
         *_parity_sentences(comparison),
         *_over_optimisation_sentences(comparison),
+        *judged_reading(comparison.judged),
         *_seed_sentences(comparison),
     ]
 

@@ -1,7 +1,7 @@
 """Best-of-N and temperature sweeps as tables and sentences, from their stored curves alone."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,19 +78,19 @@ def curves_as_text(curves: SamplingCurves) -> str:
 
 
 def curves_for_terminal(curves: SamplingCurves) -> "rich.console.RenderableType":
-    """Returns tables, notes and reading for a terminal."""
+    """Returns the curves, notes and reading for a terminal; the pairs of points stand in the Markdown and in the reading."""
     import rich.console
     import rich.padding
     import rich.text
 
-    points, *others = curve_tables(curves)
+    points = _points_table(curves)
     kept = [index for index, head in enumerate(points.columns) if head not in _NOT_IN_A_TERMINAL]
     narrow = dataclasses.replace(
         points,
         columns=[points.columns[index] for index in kept],
-        rows=[[row[index] for index in kept] for row in points.rows],
+        rows=list(_named_once([row[index] for index in kept] for row in points.rows)),
     )
-    parts: list[rich.console.RenderableType] = [as_rich_table(table) for table in (narrow, *others)]
+    parts: list[rich.console.RenderableType] = [as_rich_table(narrow)]
     parts += [rich.text.Text(note, style="dim") for note in curves.notes]
     parts.append(rich.text.Text("Reading", style="bold"))
     parts += [rich.padding.Padding(rich.text.Text(f"• {sentence}"), (0, 0, 0, 2)) for sentence in read_sampling(curves)]
@@ -171,6 +171,14 @@ def _differences(title: str, x: str, differences: Sequence[SamplingDifference], 
         for found in differences
     ]
     return Table(title, heads, rows, note, text_columns=3)
+
+
+def _named_once(rows: Iterable[Sequence[str]]) -> Iterator[list[str]]:
+    """Yields the rows with the name of an arm on its first one only."""
+    last = None
+    for name, *cells in rows:
+        yield ["" if name == last else name, *cells]
+        last = name
 
 
 def _has(curves: SamplingCurves, metric: str) -> bool:

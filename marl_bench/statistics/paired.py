@@ -16,7 +16,7 @@ class PairedDifference:
 
     Attributes:
         delta: Mean of the differences.
-        interval: Percentile interval over prompts; None below two prompts.
+        interval: Bootstrap interval over prompts; None below two prompts.
         higher: Prompts on which the first is higher.
         equal: Prompts on which both are equal.
         lower: Prompts on which the first is lower.

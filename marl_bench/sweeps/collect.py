@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 
 from marl_bench.evaluation.evaluate import policy_kl
@@ -78,9 +79,14 @@ def collect(plan: SweepPlan, wanted: Sequence[Wanted], done: Done) -> list[Colle
 
 
 def batches(prompts: Sequence[Prompt], samples: int, *, size: int) -> list[list[tuple[Prompt, int]]]:
-    """Returns the rows in batches: all prompts with index 0, then all with index 1, ..., so that more samples leave the first batches alone."""
-    rows = [(prompt, index) for index in range(samples) for prompt in prompts]
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
+    """Returns the rows in batches of at most `size`, about equal: every prompt with index 0, then every prompt with index 1, ...
+
+    No batch holds two indices, so that it is the same whatever number of samples is wanted, to the last bit of its log-probs.
+    """
+    parts = -(-len(prompts) // size)
+    ends = [len(prompts) * part // parts for part in range(parts + 1)]
+    blocks = [prompts[start:end] for start, end in itertools.pairwise(ends)]
+    return [[(prompt, index) for prompt in block] for index in range(samples) for block in blocks]
 
 
 def _sampled(plan: SweepPlan, actors: Actors, wanted: Wanted, batch: Sequence[tuple[Prompt, int]]) -> list[EvalSample]:

@@ -157,7 +157,7 @@ def plan_sweep(request: SweepRequest, registry: Registry) -> SweepPlan:
         metrics.append(repetition())
     config_hash = _hash(planned)
     out = RunDir(request.root / SAMPLING / config_hash[:8])
-    return SweepPlan(planned, _policies(planned, request), prompts, metrics, out, config_hash)
+    return SweepPlan(planned, policies_of(planned, request), prompts, metrics, out, config_hash)
 
 
 def policy_digest(policy: Policy) -> str:
@@ -178,7 +178,8 @@ def _lasting(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"evaluation": config.evaluation.model_copy(update=neutral)})
 
 
-def _policies(planned: Evaluation, request: SweepRequest) -> list[Policy]:
+def policies_of(planned: Evaluation, request: SweepRequest) -> list[Policy]:
+    """Returns the policies of the arms and seeds that are asked for; raises as `plan_sweep`."""
     run = planned.run
     given = [arm for arm in request.arms if not _names_the_start(run.cells, arm)]
     cells = cells_of(run, given) if given or not request.arms else []

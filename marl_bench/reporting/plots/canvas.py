@@ -1,6 +1,7 @@
 """From a sketch to files: title, legend, layout, and the same bytes every time."""
 
 import contextlib
+import html
 import io
 import re
 import warnings
@@ -8,7 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from marl_bench.reporting.plots.plot import WIDTH_INCHES, Plot, Sketch
-from marl_bench.reporting.plots.text import wrapped
+from marl_bench.reporting.plots.text import balanced, wrapped
 from marl_bench.reporting.plots.theme import DARK, LIGHT, Theme
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def render(sketch: Sketch, formats: Collection[str]) -> Plot:
     if not {"png", "svg"} & set(formats):
         return plot
     figure = compose(sketch, LIGHT)
-    light = _svg(figure, sketch.name) if "svg" in formats else ""
+    light = _svg(figure, sketch) if "svg" in formats else ""
     return Plot(
         name=sketch.name,
         title=sketch.title,
@@ -82,7 +83,7 @@ def compose(sketch: Sketch, theme: Theme) -> "Figure":
     figure = Figure(figsize=(WIDTH_INCHES, sketch.height), dpi=_DPI, facecolor=theme.background)
     FigureCanvasAgg(figure)  # no pyplot: no global figures, no display
     sketch.draw(figure, theme)
-    title = wrapped(sketch.title, _TITLE_POINTS, width=_text_width(), bold=True)
+    title = balanced(sketch.title, _TITLE_POINTS, width=_text_width(), bold=True)
     subtitle = wrapped(sketch.subtitle, _SUBTITLE_POINTS, width=_text_width())
     title_height = len(title) * _TITLE_POINTS * _LINE_SPACING / _POINTS_PER_INCH
     head = _MARGIN + title_height + len(subtitle) * _SUBTITLE_POINTS * _LINE_SPACING / _POINTS_PER_INCH + 0.1
@@ -112,7 +113,12 @@ def png(figure: "Figure") -> bytes:
 def recoloured(svg: str, old: Theme, new: Theme) -> str:
     """Returns the SVG in the colours of another theme, a twentieth of the work of drawing it again."""
     colours = dict(zip(old.colours(), new.colours(), strict=True))
-    return re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda found: colours.get(found[0], found[0]), svg)
+
+    def in_tag(tag: re.Match[str]) -> str:
+        # In tags only: a label may be a colour's name.
+        return re.sub(r"#[0-9a-f]{6}\b", lambda found: colours.get(found[0], found[0]), tag[0])
+
+    return re.sub(r"<[^>]*>", in_tag, svg)
 
 
 def _text_width() -> float:
@@ -148,11 +154,11 @@ def _legend(figure: "Figure", theme: Theme) -> "Legend | None":
     return legend
 
 
-def _svg(figure: "Figure", salt: str) -> str:
+def _svg(figure: "Figure", sketch: Sketch) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": salt}):
+    with mpl.rc_context({"svg.hashsalt": sketch.name}):
         figure.savefig(
             buffer,
             format="svg",
@@ -161,9 +167,13 @@ def _svg(figure: "Figure", salt: str) -> str:
         )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]  # without XML declaration and DOCTYPE it can stand inside a page, too
+    title = f"<title>{html.escape(sketch.title)}</title>\n<desc>{html.escape(sketch.alt)}</desc>\n"
+    text = text.replace("<defs>", f"{title}<defs>", 1).replace("<svg ", '<svg role="img" ', 1)
     # Groups are numbered from 1 in each plot, so that two plots in one page would share ids; nothing refers to them.
-    text = re.sub(r'<g id="[a-zA-Z_]+[0-9]*">', "<g>", text)
-    return re.sub(r"\n\s*", "\n", text)
+    text = re.sub(r'<g id="[^"]*"(/?)>', r"<g\1>", text)
+    text = re.sub(r"\n\s*", "\n", text)
+    # A hundredth of a point is no visible distance, and the six digits are half of the file.
+    return re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
 
 
 def _with_ids(svg: str, theme: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from marl_bench.reporting.plots.text import shortened
+from marl_bench.reporting.plots.text import shortened, wrapped
 from marl_bench.reporting.plots.theme import Style, Theme
 
 if TYPE_CHECKING:
@@ -18,12 +18,15 @@ MANY_ARMS = 6
 
 PANEL_COLUMNS = 3
 
+_Y_LABEL_POINTS_LONG = 175.0
+"""What fits beside a panel of usual height."""
+
 
 def dress(axes: "Axes", theme: Theme, *, x: str = "", y: str = "", grid: str = "both") -> None:
     """Gives axes their labels, a light grid behind the data, and no box."""
     axes.set_facecolor(theme.background)
     axes.set_xlabel(x, color=theme.text)
-    axes.set_ylabel(y, color=theme.text)
+    axes.set_ylabel(two_lines(y, 9.5, width=_Y_LABEL_POINTS_LONG), color=theme.text)
     axes.tick_params(colors=theme.muted, labelcolor=theme.muted, length=3)
     axes.grid(visible=True, axis=grid, color=theme.grid, linewidth=0.7)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
@@ -54,3 +57,13 @@ def line_style(style: Style, theme: Theme) -> dict[str, object]:
         "markersize": 6.0,
         "linewidth": 2.0,
     }
+
+
+def two_lines(label: str, size: float, *, width: float) -> str:
+    """Returns a label on two lines at most, none wider than `width` points; what does not fit loses its middle."""
+    lines = wrapped(label, size, width=width)
+    kept = 2.0
+    while len(lines) > 2:  # a line may end early, so twice the width need not fit
+        kept -= 0.15
+        lines = wrapped(shortened(label, size, width=kept * width), size, width=width)
+    return "\n".join(lines)

@@ -1,6 +1,6 @@
 """Learning curves: training score and oracle by PPO update."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from marl_bench.reporting.comparison import ORACLE, Arm
 from marl_bench.reporting.formatting import counted, metric_name, number
@@ -57,28 +57,18 @@ def ending(source: PlotSource, found: Panel) -> str:
     others = [arm for arm in _drawn(source, found) if arm.name != token.name]
     macros = [arm for arm in others if arm.role == "macro"] or others
     if not macros:
-        first, last = _mean(found, token, first=True), _mean(found, token)
-        return f"{token.label} goes from {number(first)} to {number(last)} in {subject}"
+        start, end = _mean(found, token, first=True), _mean(found, token)
+        return f"{token.label} goes from {number(start)} to {number(end)} in {subject}"
     if len(macros) <= _NAMED:
-        parts = [f"{arm.label} in {_share(*_above(found, arm, token))}" for arm in macros]
-        verb = "ends" if len(parts) == 1 else "end"
-        return f"{' and '.join(_ends(parts, verb))} above {token.label} in {subject}" if len(parts) == 1 else (
-            f"Above {token.label} in {subject} at the end: {'; '.join(parts)}"
-        )  # fmt: skip
+        first, *rest = [(arm.label, *_above(found, arm, token)) for arm in macros]
+        also = "".join(f", {label} in {above} of {counted(seeds, 'seed')}" for label, above, seeds in rest)
+        share = f"{first[1]} of {counted(first[2], 'seed')}"
+        return f"{first[0]} ends above {token.label} in {share}{also} ({subject})"
     counts = [_above(found, arm, token) for arm in macros]
     always = sum(above == seeds > 0 for above, seeds in counts)
     never = sum(above == 0 < seeds for above, seeds in counts)
     each = "in every seed" if max(seeds for _, seeds in counts) > 1 else "in their one seed"
     return f"{always} of {len(macros)} arms end above {token.label} in {subject} {each}, {never} in none"
-
-
-def _ends(parts: Sequence[str], verb: str) -> list[str]:
-    label, share = parts[0].rsplit(" in ", 1)
-    return [f"In {share} {label} {verb}"]
-
-
-def _share(above: int, seeds: int) -> str:
-    return f"{above} of {counted(seeds, 'seed')}"
 
 
 def _above(found: Panel, arm: Arm, token: Arm) -> tuple[int, int]:

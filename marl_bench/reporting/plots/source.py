@@ -1,16 +1,19 @@
 """What plots are drawn from: the comparison, the curves, columns of the samples."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from marl_bench.records import Cell
+from marl_bench.reporting.arm_cells import ArmCells, arms_of
 from marl_bench.reporting.comparison import Arm, Comparison
+from marl_bench.reporting.pairs import mean_over_seeds, on_shared_prompts
 from marl_bench.reporting.plots.theme import Style, styles
+from marl_bench.run_dir import RunDir
 
 Numbers = npt.NDArray[np.float64]
 
@@ -24,15 +27,28 @@ class PlotSource:
 
     Attributes:
         comparison: The numbers of the report.
-        cells: Arm name to seed to its complete cell.
-        folders: Folders of the experiments, for sweeps, judgements and macro actions.
+        complete: The complete cells.
+        run_dirs: The experiments, for sweeps, judgements and macro actions.
         styles: Arm name to how it is drawn in every plot.
     """
 
     comparison: Comparison
-    cells: Mapping[str, Mapping[int, Cell]]
-    folders: Sequence[Path]
+    complete: Sequence[Cell]
+    run_dirs: Sequence[RunDir]
     styles: Mapping[str, Style]
+
+    @functools.cached_property
+    def arm_cells(self) -> Mapping[str, ArmCells]:
+        """Arm name to its cells, whose samples are columns: no text is read."""
+        return {one.arm.name: one for one in arms_of(self.complete)}
+
+    @functools.cached_property
+    def cells(self) -> Mapping[str, Mapping[int, Cell]]:
+        """Arm name to seed to its complete cell."""
+        by_arm: dict[str, dict[int, Cell]] = {}
+        for cell in self.complete:
+            by_arm.setdefault(str(cell.record.arm["name"]), {})[cell.record.seed] = cell
+        return by_arm
 
     @property
     def arms(self) -> Sequence[Arm]:
@@ -50,14 +66,23 @@ class PlotSource:
                 found[seed] = (xs, ys)
         return found
 
+    def values(self, arm: Arm, metric: str) -> Numbers:
+        """Returns the arm's values of a metric, all scored samples of all seeds."""
+        cells = self.cells.get(arm.name, {}).values()
+        columns = [cell.columns.metrics[metric] for cell in cells if metric in cell.columns.metrics]
+        joined = np.concatenate(columns) if columns else np.array([], dtype=np.float64)
+        return joined[np.isfinite(joined)]
 
-def plot_source(cells: Sequence[Cell], comparison: Comparison, folders: Sequence[Path] = ()) -> PlotSource:
+    def differences(self, arm: Arm, reference: Arm, metric: str) -> Numbers:
+        """Returns arm minus reference on each prompt that both have scored in every shared seed, as means over seeds."""
+        first, second = on_shared_prompts(self.arm_cells[arm.name], self.arm_cells[reference.name], metric)
+        return mean_over_seeds(first) - mean_over_seeds(second)
+
+
+def plot_source(cells: Sequence[Cell], comparison: Comparison, run_dirs: Sequence[RunDir] = ()) -> PlotSource:
     """Returns the source of all plots of a comparison."""
-    by_arm: dict[str, dict[int, Cell]] = {}
-    for cell in cells:
-        if cell.record.status == "complete":
-            by_arm.setdefault(str(cell.record.arm["name"]), {})[cell.record.seed] = cell
-    return PlotSource(comparison, by_arm, list(folders), styles([found.arm for found in comparison.arms]))
+    complete = [cell for cell in cells if cell.record.status == "complete" and cell.samples]
+    return PlotSource(comparison, complete, list(run_dirs), styles([found.arm for found in comparison.arms]))
 
 
 def mean_line(curves: Mapping[int, Curve]) -> tuple[Numbers, Numbers, Numbers]:
