@@ -106,6 +106,12 @@ class JudgeError(MarlBenchError, RuntimeError):
     exit_status = 1
 
 
+class ServerError(MarlBenchError, RuntimeError):
+    """A server that holds a model cannot be used (any more); every response it gave is kept."""
+
+    exit_status = 1
+
+
 class TrainingError(MarlBenchError, RuntimeError):
     """Training broke an invariant (not finite, wrong ratio); what was done is kept."""
 

@@ -99,7 +99,7 @@ def server_and_key(base_url: str | None) -> tuple[str | None, str]:
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key and address is None:
         raise ConfigError(
-            f"--judge: {KEY_VARIABLE} is not set. Set it to a key of the OpenAI API, or give --base-url with the address of a server "
+            f"{KEY_VARIABLE} is not set. Set it to a key of the OpenAI API, or give --base-url with the address of a server "
             "of your own, for example one that vLLM runs."
         )
     return address, key or "none"

@@ -251,6 +251,18 @@ class Comparison:
     judged: Sequence["JudgedRates"] = ()
 
     @property
+    def trains(self) -> bool:
+        """True if some arm learned in a run; False where only finished models and samples were evaluated."""
+        return any(summary.arm.trained for summary in self.arms)
+
+    @property
+    def title(self) -> str:
+        """What is compared, in one line."""
+        reference = f" against {self.start.label}" if self.start is not None and len(self.arms) > 1 else ""
+        what = "token PPO against macro PPO" if self.trains else f"evaluation{reference}"
+        return f"{', '.join(self.setting.experiments)}: {what}"
+
+    @property
     def has_oracle(self) -> bool:
         """True if some arm was scored by the task's oracle."""
         return any(ORACLE in summary.metrics for summary in self.arms)

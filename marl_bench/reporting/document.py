@@ -67,7 +67,7 @@ def report_markdown(
 def _head(comparison: Comparison) -> str:
     setting = comparison.setting
     lines = [
-        f"# {', '.join(setting.experiments)}: token PPO against macro PPO",
+        f"# {comparison.title}",
         "",
         f"Task `{setting.task}` (version {', '.join(setting.task_versions)}), {counted(len(comparison.arms), 'arm')}, "
         f"{counted(len(comparison.seeds), 'seed')} ({', '.join(map(str, comparison.seeds))}), "

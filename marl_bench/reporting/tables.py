@@ -18,7 +18,7 @@ from marl_bench.reporting.formatting import (
     titled,
 )
 
-_ROLE_NAMES = {"start": "start", "token": "token PPO", "control": "control", "macro": "macro PPO"}
+_ROLE_NAMES = {"start": "start", "token": "token PPO", "control": "control", "macro": "macro PPO", "other": "other"}
 
 _MAIN_METRICS = frozenset({ORACLE, "kl", "response_tokens", "finished"})
 

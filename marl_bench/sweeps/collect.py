@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 
 from marl_bench.evaluation.evaluate import policy_kl
 from marl_bench.evaluation.measure import measure, oracle_scores
+from marl_bench.evaluation.results import length_columns
 from marl_bench.models.actors import Actors
 from marl_bench.models.responses import respond, sampling_settings
-from marl_bench.models.rewards import ToScore
 from marl_bench.records import EvalSample, Prompt
 from marl_bench.reporting.comparison import ORACLE
 from marl_bench.run_dir import claim, locked, make_writable
+from marl_bench.score_parts import ToScore
 from marl_bench.sweeps.plan import Policy, SweepPlan, policy_digest
 from marl_bench.sweeps.store import SampleFile
 
@@ -112,8 +113,7 @@ def _sampled(plan: SweepPlan, actors: Actors, wanted: Wanted, batch: Sequence[tu
     if oracle is not None:
         columns[ORACLE] = list(oracle)
     columns.update(measure(plan.metrics, prompts, responses).columns)
-    columns["response_tokens"] = [float(response.token_count) for response in responses]
-    columns["finished"] = [float(response.finished) for response in responses]
+    columns.update(length_columns(responses))
     if wanted.policy.is_reference and wanted.temperature == plan.reference_temperature:
         columns["kl"] = [0.0] * len(batch)  # the model that KL is measured from
     else:

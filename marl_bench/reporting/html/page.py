@@ -110,7 +110,7 @@ def _frame(comparison: Comparison, tables: Sequence[Table], pictures: Sequence[P
     script = (assets / "report.js").read_text(encoding="utf-8")
     experiments = ", ".join(comparison.setting.experiments)
     parts = {
-        "title": escaped(f"{experiments}: token PPO against macro PPO"),
+        "title": escaped(comparison.title),
         "experiments": escaped(experiments),
         "style": style,
         "style_hash": _hash(style),
