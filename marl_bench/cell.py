@@ -15,8 +15,9 @@ import torch
 
 from marl_bench.batches import Rollout
 from marl_bench.errors import Interrupted, MarlBenchError
-from marl_bench.evaluation.evaluate import Evaluated, aggregate, evaluate_policy
+from marl_bench.evaluation.evaluate import Evaluated, evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names, measure
+from marl_bench.evaluation.results import aggregate
 from marl_bench.interfaces import BaselineSpec, PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.metric_sources import make_metrics

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from marl_bench.cli_batches import add_batch_verbs
 from marl_bench.cli_bench import app as bench_app
 from marl_bench.cli_compare import compare
 from marl_bench.cli_diagnose import diagnose
 from marl_bench.cli_evaluate import evaluate
 from marl_bench.cli_execute import doctor, execute
 from marl_bench.cli_history import history
+from marl_bench.cli_judge import app as judge_app
+from marl_bench.cli_judge import check_judge, judge_complete_run
+from marl_bench.cli_labels import KeyFile, LabelFiles, Partial, add_label_verbs, take_judge_labels
 from marl_bench.cli_reference import app as reference_app
 from marl_bench.cli_rules import app as rule_app
 from marl_bench.cli_sweeps import best_of_n, sweep_temperature
@@ -42,14 +46,21 @@ app = typer.Typer(
 app.add_typer(rule_app, name="rule")
 app.add_typer(task_app, name="task")
 app.add_typer(bench_app, name="bench")
+app.add_typer(judge_app, name="judge")
 app.add_typer(reference_app, name="reference")
 app.command(
     epilog="Examples:  marl-bench compare OLD NEW --fail-on-regression oracle:0.05  |  "
     "marl-bench compare RUN:sft 'RUN:macro_ppo:fixed(n=5)'  |  marl-bench compare RUN"
 )(compare)
 app.command(epilog="Example: marl-bench history results results/reference --metric oracle --plot history.png")(history)
+add_label_verbs(judge_app)
+add_batch_verbs(judge_app)
 app.command(epilog="Example: marl-bench diagnose results/RUN --arm macro_ppo:fixed(n=5)")(diagnose)
-app.command(epilog="Example: marl-bench evaluate results/RUN --set evaluation.temperature=0 --metric words")(evaluate)
+app.command(
+    epilog="Examples:  marl-bench evaluate results/RUN --set evaluation.temperature=0 --metric words  |  "
+    "marl-bench evaluate --task tldr --model FOLDER_OR_ID --samples mine=FILE --against mine  |  "
+    "marl-bench evaluate --run results/RUN --model FOLDER_OR_ID --against sft"
+)(evaluate)
 app.command(
     epilog="Examples:  marl-bench execute --samples samples.jsonl --problems humaneval  |  "
     "marl-bench execute --samples samples.jsonl --problems FOLDER --k 1,5,10 --timeout 4"
@@ -164,6 +175,11 @@ def run(  # noqa: PLR0913 (one parameter an option)
         bool,
         typer.Option("--with-controls", help="Add the controls of every macro arm that are not among the arms yet."),
     ] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(metavar="JUDGE", help="Then judge by openai:MODEL; marl-bench judge has all its options."),
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help="Server of the judge.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show configuration, cells and an estimate; do nothing.")
     ] = False,
@@ -197,6 +213,8 @@ def run(  # noqa: PLR0913 (one parameter an option)
     for warning in plan.warnings():
         typer.echo(f"Warning: {warning}", err=True)
     check_plan(plan)
+    if judge is not None:
+        check_judge(judge, base_url)
     if dry_run:
         _show_plan(plan, resolved)
         return
@@ -209,9 +227,13 @@ def run(  # noqa: PLR0913 (one parameter an option)
             raise
     _show_comparison(comparison)
     typer.echo(f"Report: {plan.root / 'report.md'}")
+    if judge is not None:
+        judge_complete_run(plan.root, judge, base_url, registry=registry, quiet=quiet)
 
 
-@app.command(epilog="Example: marl-bench report results/tldr-tiny-1a2b3c4d")
+@app.command(
+    epilog="Examples:  marl-bench report results/tldr-tiny-1a2b3c4d  |  marl-bench report RUN --format latex,svg,json --out paper"
+)
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of experiments.", show_default=False)],
     out: Annotated[
@@ -220,16 +242,31 @@ def report(
     force: Annotated[
         bool, typer.Option("--force", help="Compare arms of unequal budgets or versions; the report warns.")
     ] = False,
+    format_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="FORMATS",
+            help="Some of md, csv, json, latex, html, png, svg, joined by commas.  [default: md,csv,html,png,svg]",
+        ),
+    ] = None,
+    judge_labels: LabelFiles = None,
+    key: KeyFile = None,
+    partial_labels: Partial = False,
 ) -> None:
     """Make the report again from records alone, without torch."""
+    from marl_bench.reporting.formats import parse_formats
     from marl_bench.reporting.report import write_report
     from marl_bench.run_dir import RunDir
 
+    formats = parse_formats(format_ or [])
+    if judge_labels:
+        take_judge_labels(runs, judge_labels, key=key, partial=partial_labels)
     if out is None:
         if len(runs) > 1:
             raise ConfigError("report: of several runs needs a folder of its own; give --out FOLDER.")
         out = runs[0]
-    files = write_report([RunDir(path) for path in runs], out=out, force=force)
+    files = write_report([RunDir(path) for path in runs], out=out, force=force, formats=formats)
     _show_comparison(files.comparison)
     typer.echo(f"Report: {files.report}")
 

@@ -163,6 +163,23 @@ def statistics(
         )
 
 
+@app.command(epilog="Example: marl-bench bench judge --concurrency 64 --milliseconds 200")
+def judge(
+    concurrency: Annotated[int, typer.Option(metavar="N", min=1, max=512, help="Questions at a time.")] = 64,
+    milliseconds: Annotated[float, typer.Option(metavar="MS", min=1, help="Answer time of the server.")] = 200.0,
+    questions: Annotated[int, typer.Option(metavar="N", min=1, help="Questions of a round.")] = 3200,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds.")] = 3,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every measured rate.")] = None,
+) -> None:
+    """Ask a local server that answers after a fixed time, and compare with the ideal rate and with a serial loop."""
+    from marl_bench.bench.judge import JudgeSize, as_json, bench_judge, tables
+
+    size = JudgeSize(concurrency=concurrency, milliseconds=milliseconds, questions=questions, rounds=rounds)
+    result = bench_judge(size)
+    _show(tables(result))
+    _write(as_json(result), json)
+
+
 def _show(found: "list[Table]") -> None:
     from marl_bench.reporting.rendering import as_plain_text, as_rich_table
 

@@ -117,6 +117,41 @@ def check(
         raise TaskContractError(f"task '{task}': breaks its contract in {', '.join(broken)}.")
 
 
+@app.command(
+    epilog="Example: marl-bench task prompts tldr --out prompts.jsonl, then marl-bench evaluate --task tldr --samples FILE"
+)
+def prompts(  # noqa: PLR0913 (one parameter an option)
+    task: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TASK]", help="See marl-bench list tasks.  [default: that of --run]", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="JSON lines: id, text, messages, subset, reference.")
+    ] = Path("prompts.jsonl"),
+    data: Data = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="The prompts of this run, as its policies read them.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N prompts.")] = None,
+    preset: Preset = "tiny",
+    set_: Overrides = None,
+    plugin: PluginPaths = None,
+) -> None:
+    """Write the evaluation prompts with their ids, to sample responses elsewhere and evaluate them here."""
+    from marl_bench.config import parse_override
+    from marl_bench.outside.prompts_file import write_prompts
+    from marl_bench.outside.request import Request
+    from marl_bench.plugins import Registry
+
+    overrides = [parse_override(text) for text in set_ or []]
+    overrides += [(key, value) for key, value in (("data.source", data), ("data.limit", limit)) if value is not None]
+    request = Request(task=task, run=run, overrides=overrides, preset=preset)
+    count = write_prompts(request, Registry(plugin or []), out=out)
+    typer.echo(f"{count} prompts: {out}")
+
+
 def _opened(
     task: str, data: str | None, preset: str, overrides: list[str] | None, registry: "Registry"
 ) -> "OpenedTask":

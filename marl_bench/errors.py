@@ -106,6 +106,18 @@ class RegressionError(MarlBenchError, AssertionError):
     exit_status = 1
 
 
+class JudgeError(MarlBenchError, RuntimeError):
+    """The judge's server cannot be used (any more); every answer it gave is kept."""
+
+    exit_status = 1
+
+
+class ServerError(MarlBenchError, RuntimeError):
+    """A server that holds a model cannot be used (any more); every response it gave is kept."""
+
+    exit_status = 1
+
+
 class TrainingError(MarlBenchError, RuntimeError):
     """Training broke an invariant (not finite, wrong ratio); what was done is kept."""
 

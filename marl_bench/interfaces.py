@@ -108,6 +108,8 @@ class JudgePrompt:
         system: System message.
         template: User message, in which `{{prompt}}`, `{{first}}` and `{{second}}` are replaced by texts, literally and once.
         subsets: Subsets of the prompts that it is for; empty means all that no other prompt of the task names.
+        stratum: Regular expression whose first group, found in a prompt's text, is what pairs are drawn evenly by beside the subset,
+            for example a subreddit; empty where the subset is enough.
     """
 
     id: str
@@ -115,6 +117,7 @@ class JudgePrompt:
     system: str
     template: str
     subsets: Sequence[str] = ()
+    stratum: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,9 @@ JUDGEMENTS = "judgements"
 JUDGEMENT = "judgement.json"
 PAIRS = "pairs.jsonl"
 
+MAX_UNSCORED = 0.02
+"""Share of pairs without a score above which a judgement fails, or is warned of."""
+
 Status = Literal["ok", "tie", "parse_error", "refusal", "truncated", "content_filter", "api_error", "budget"]
 """How one call ended; only `ok` and `tie` are scored."""
 

@@ -19,6 +19,17 @@ from marl_bench.run_dir import RunDir, digest_of_json
 
 DEFAULT_ROOT = Path("results")
 
+EVALUATION_KEYS = (
+    "task_options.",
+    "evaluation.",
+    "data.source",
+    "data.revision",
+    "data.limit",
+    "data.overlong_prompts",
+    "sampling.",
+)
+"""Settings that an evaluation may have of its own; the others belong to the training."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Rule:

@@ -90,15 +90,15 @@ class Response:
     Attributes:
         prompt_id: Id of its prompt.
         text: Decoded text without special tokens.
-        token_count: Number of tokens, the EOS included.
-        finished: True if it ended with EOS, False if it was cut at the length limit.
+        token_count: Number of tokens, the EOS included; None for texts made elsewhere whose tokenizer is not known.
+        finished: True if it ended with EOS, False if it was cut at the length limit; None for texts made elsewhere that do not say.
         sample_index: Which of the samples of its prompt.
     """
 
     prompt_id: str
     text: str
-    token_count: int
-    finished: bool
+    token_count: int | None
+    finished: bool | None
     sample_index: int = 0
 
 

@@ -9,15 +9,16 @@ from typing import Any
 
 from marl_bench.config import RunConfig, with_overrides
 from marl_bench.errors import ConfigError
-from marl_bench.evaluation.evaluate import aggregate, evaluate_policy
+from marl_bench.evaluation.evaluate import evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names
+from marl_bench.evaluation.results import aggregate
 from marl_bench.finished_run import FinishedRun, open_run
 from marl_bench.interfaces import Metric, Task
 from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.models.responses import log_prob_temperature, stored_responses
-from marl_bench.planning import configuration_hash, task_options
+from marl_bench.planning import EVALUATION_KEYS, configuration_hash, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment, now
 from marl_bench.records import Cell, RunRecord
@@ -36,17 +37,6 @@ from marl_bench.run_dir import (
 )
 from marl_bench.training.data import PreparedData, prepare_data
 from marl_bench.training.traces import TRACED_SAMPLES, write_macro_traces
-
-CHANGEABLE = (
-    "task_options.",
-    "evaluation.",
-    "data.source",
-    "data.revision",
-    "data.limit",
-    "data.overlong_prompts",
-    "sampling.",
-)
-"""Settings that an evaluation may have of its own; the others belong to the training."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +87,11 @@ def plan_evaluation(
     """
     run = open_run(root, registry)
     for key, _ in overrides:
-        if not any(key == allowed or (allowed.endswith(".") and key.startswith(allowed)) for allowed in CHANGEABLE):
+        if not any(
+            key == allowed or (allowed.endswith(".") and key.startswith(allowed)) for allowed in EVALUATION_KEYS
+        ):
             raise ConfigError(
-                f"--set {key}: belongs to the training; an evaluation may change {', '.join(part.rstrip('.') for part in CHANGEABLE)}."
+                f"--set {key}: belongs to the training; an evaluation may change {', '.join(part.rstrip('.') for part in EVALUATION_KEYS)}."
             )
     config = with_overrides(run.config, overrides)
     sampling = config.sampling

@@ -32,8 +32,8 @@ class SampleColumns:
         subsets: Distinct subsets in the order of their first sample.
         subset_codes: [samples] position of the sample's subset in `subsets`.
         sample_indices: [samples] which of the samples of its prompt.
-        token_counts: [samples] tokens of the response, the EOS included.
-        finished: [samples] True if the response ended with EOS.
+        token_counts: [samples] tokens of the response, the EOS included; -1 where nobody knows.
+        finished: [samples] True if the response is known to have ended with EOS.
         metrics: Metric name to [samples], NaN where the sample could not be scored.
     """
 
@@ -111,8 +111,8 @@ class _Growing:
         self.prompt_codes.append(code)
         self.subset_codes.append(self.subsets.setdefault(row["subset"], len(self.subsets)))
         self.indices.append(row["sample_index"])
-        self.tokens.append(row["token_count"])
-        self.finished.append(row["finished"])
+        self.tokens.append(-1 if row["token_count"] is None else row["token_count"])
+        self.finished.append(bool(row["finished"]))
 
     def columns(self) -> SampleColumns:
         size = len(self.prompt_codes)

@@ -174,7 +174,7 @@ def test_the_report_is_remade_from_records_alone_byte_for_byte(finished, tmp_pat
         "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    for name in ("scores.csv", "score_by_update.png"):
+    for name in ("scores.csv", "report.md", "plots/score_by_update.png", "plots/score_by_update.svg"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 

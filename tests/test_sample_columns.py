@@ -31,6 +31,12 @@ def test_columns_hold_every_number_of_the_rows():
     assert found.prompt_checks.tolist() == [zlib.crc32(b"prompt b"), zlib.crc32(b"prompt a")]
 
 
+def test_a_token_count_that_nobody_knows_is_no_zero():
+    unknown = row("a") | {"token_count": None, "finished": None}
+    found = columns_of_rows([unknown, row("b")], where="here")
+    assert (found.token_counts.tolist(), found.finished.tolist()) == ([-1, 5], [False, True])
+
+
 def test_a_prompt_counts_by_the_mean_of_its_scored_samples():
     rows = [
         row("a", index=0, score=1.0),

@@ -15,7 +15,7 @@ from marl_bench.config import RunConfig
 from marl_bench.errors import DataError
 from marl_bench.planning import task_options
 from marl_bench.plugins import Registry
-from marl_bench.training.data import load_data
+from marl_bench.task_data import load_data
 
 
 def fresh_digest(config: RunConfig, plugin_paths: Sequence[Path]) -> str:

@@ -10,7 +10,7 @@ from marl_bench.interfaces import DataSource, Task, TaskSpec
 from marl_bench.models.loading import load_tokenizer
 from marl_bench.planning import base_model, task_options
 from marl_bench.plugins import Registry
-from marl_bench.training.data import data_source
+from marl_bench.task_data import data_source
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from marl_bench.authoring.opened_task import OpenedTask
 from marl_bench.records import Prompt, Response, TaskData
-from marl_bench.training.data import PreparedData, fit_data, load_data
+from marl_bench.task_data import load_data
+from marl_bench.training.data import PreparedData, fit_data
 
 
 @dataclasses.dataclass(frozen=True)

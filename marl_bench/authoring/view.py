@@ -14,7 +14,8 @@ from marl_bench.plugins import Registry
 from marl_bench.records import EvalSample, Prompt, Response, TaskData
 from marl_bench.reporting.tables import Table
 from marl_bench.rules.segments import SegmentView, view_samples
-from marl_bench.training.data import fit_data, load_data
+from marl_bench.task_data import load_data
+from marl_bench.training.data import fit_data
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,10 @@ from marl_bench.macro.smdp import macro_rewards
 from marl_bench.macro.termination import EveryNTokens
 from marl_bench.models.actors import Actors
 from marl_bench.models.responses import log_prob_temperature, sampling_settings
-from marl_bench.models.rewards import ToScore
 from marl_bench.models.sampling import row_seed, sample_responses
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import Prompt, Response
+from marl_bench.score_parts import ToScore
 from marl_bench.training.experience import token_rewards
 
 

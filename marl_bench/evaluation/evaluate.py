@@ -1,20 +1,19 @@
 """Evaluates a policy on held-out prompts: every sample with every number known of it."""
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from marl_bench.config import RunConfig
 from marl_bench.errors import DataError
-from marl_bench.evaluation.measure import BUILT_IN_DIRECTIONS, measure, oracle_scores
+from marl_bench.evaluation.results import ScoredResponses, eval_result
 from marl_bench.interfaces import Metric, Task
 from marl_bench.models.actors import Actors
 from marl_bench.models.responses import SampledResponses, log_prob_temperature, respond, sampling_settings
-from marl_bench.models.rewards import ToScore
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
-from marl_bench.records import EvalResult, EvalSample, Prompt, Response
+from marl_bench.records import EvalResult, Prompt
+from marl_bench.score_parts import ToScore
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,23 +64,13 @@ def evaluate_policy(
     )
     tokens, responses = sampled.samples.tokens, sampled.responses
     parts = actors.reward.scores_by_part(ToScore(task, prompts, responses, tokens, size))
-    columns: dict[str, Sequence[float | None]] = {primary_metric: actors.reward.total(list(parts.values()))}
-    directions: dict[str, bool | None] = {primary_metric: True}
-    if len(parts) > 1:
-        columns.update({f"reward {name}": scores for name, scores in parts.items()})
-        directions.update(dict.fromkeys((f"reward {name}" for name in parts), None))
-    oracle = oracle_scores(task, prompts, responses)
-    if oracle is not None:
-        columns["oracle"] = list(oracle)
-        directions["oracle"] = True
-    measured = measure(metrics, prompts, responses)
-    columns.update(measured.columns)
-    directions.update(measured.higher_is_better)
-    columns["response_tokens"] = [float(response.token_count) for response in responses]
-    columns["finished"] = [float(response.finished) for response in responses]
-    columns["kl"] = policy_kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size)
-    directions.update(BUILT_IN_DIRECTIONS)
-    return Evaluated(EvalResult(_samples(prompts, responses, columns), directions, measured.problems), sampled)
+    scored = ScoredResponses(
+        score=actors.reward.total(list(parts.values())),
+        parts=parts,
+        kl=policy_kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size),
+    )
+    result = eval_result(task, prompts, responses, scored, metrics=metrics, primary_metric=primary_metric)
+    return Evaluated(result, sampled)
 
 
 def policy_kl(
@@ -105,30 +94,3 @@ def policy_kl(
     differences = -reference if greedy else sampled.samples.token_log_probs - reference
     summed: list[float] = torch.where(tokens.response_mask, differences, 0).sum(dim=1).tolist()
     return summed
-
-
-def aggregate(result: EvalResult, *, score: str) -> tuple[dict[str, float], dict[str, int]]:
-    """Returns the mean of each metric over its scored samples, and how many are unscored.
-
-    A metric without any value is not measured on these data (such as citations without references), which is no failure; but the score is.
-    """
-    means: dict[str, float] = {}
-    unscored: dict[str, int] = {}
-    for name in result.higher_is_better:
-        values = [value for sample in result.samples if (value := sample.metrics[name]) is not None]
-        if values or name == score:
-            unscored[name] = len(result.samples) - len(values)
-        if values:
-            means[name] = math.fsum(values) / len(values)
-    return means, unscored
-
-
-def _samples(
-    prompts: Sequence[Prompt], responses: Sequence[Response], columns: Mapping[str, Sequence[float | None]]
-) -> list[EvalSample]:
-    return [
-        EvalSample(
-            prompt.id, prompt.subset, prompt.text, response, {name: values[row] for name, values in columns.items()}
-        )
-        for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
-    ]

@@ -14,9 +14,10 @@ from marl_bench.models.loading import (
     load_reward_model,
     load_tokenizer,
 )
-from marl_bench.models.rewards import Reward, make_reward
+from marl_bench.models.rewards import make_reward
 from marl_bench.models.scoring import TokenValues
 from marl_bench.reward_sources import OWN, RewardSource
+from marl_bench.score_parts import Reward
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ def with_chat_template(data: TaskData, tokenizer: Any) -> TaskData:
 
     def render(prompt: Prompt) -> Prompt | None:
         try:
-            return _rendered(prompt, tokenizer)
+            return rendered(prompt, tokenizer)
         except Exception as error:  # noqa: BLE001 (templates are programs, which raise errors of many kinds)
             refused.append(f"prompt '{prompt.id}': {str(error).strip() or type(error).__name__}")
             return None
@@ -63,7 +63,8 @@ def joined_turns(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     return turns
 
 
-def _rendered(prompt: Prompt, tokenizer: Any) -> Prompt:
+def rendered(prompt: Prompt, tokenizer: Any) -> Prompt:
+    """Returns a prompt as turns of a dialogue, ready for the response; a template may raise errors of any kind."""
     turns = joined_turns(prompt.messages or [{"role": "user", "content": prompt.text.strip()}])
     text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
     bos = tokenizer.bos_token

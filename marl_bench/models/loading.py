@@ -1,6 +1,8 @@
 """Loads tokenizers, policies and reward models from a hub id or a `from_pretrained` folder."""
 
 import importlib.resources
+import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,9 @@ import torch
 from safetensors import SafetensorError
 
 from marl_bench.errors import ModelError
+
+ADAPTER = "adapter_config.json"
+"""File of a folder that holds a LoRA adapter of another model."""
 
 SCORE_OFFSET = "score_offset"
 """Key in the reward model's `config.json`: added to the head's output, because the architecture's head has no bias."""
@@ -23,7 +28,7 @@ def model_folder(path: str) -> str:
         return str(importlib.resources.files("marl_bench") / "models" / "tiny_base")
     folder = Path(path).expanduser()
     looks_local = folder.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
-    if looks_local and not (folder / "config.json").is_file():
+    if looks_local and not any((folder / name).is_file() for name in ("config.json", ADAPTER)):
         raise ModelError(
             f"model '{path}': no from_pretrained folder there (config.json is missing); give such a folder, a hub id, or tiny."
         )
@@ -59,14 +64,56 @@ def load_tokenizer(path: str) -> Any:
     return tokenizer
 
 
-def load_policy(path: str, *, dtype: str) -> Any:
-    """Loads a causal language model with dropout off.
+def load_sampling_tokenizer(path: str) -> Any:
+    """Loads a tokenizer for sampling and reading only, where masks tell padding apart: any pad token will do, or none.
+
+    An adapter's folder without a tokenizer means that of its base model.
 
     Raises:
-        ModelError: It cannot be loaded.
+        ModelError: It cannot be loaded or has no EOS token.
+    """
+    from transformers import AutoTokenizer
+
+    folder = model_folder(path)
+    own = (Path(folder) / "tokenizer_config.json").is_file() or not (Path(folder) / ADAPTER).is_file()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder if own else base_of_adapter(folder), padding_side="left")
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"model '{path}': its tokenizer cannot be loaded ({_first_line(error)}).") from error
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"model '{path}': its tokenizer has no EOS token; responses could not end. Set eos_token in tokenizer_config.json."
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def base_of_adapter(folder: str) -> str:
+    """Returns the base model of an adapter's folder, or the folder itself where it holds a whole model.
+
+    Raises:
+        ModelError: The adapter does not name its base model.
+    """
+    path = Path(folder) / ADAPTER
+    if not path.is_file():
+        return folder
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: does not name its base model (base_model_name_or_path; {error!r}).") from error
+
+
+def load_policy(path: str, *, dtype: str) -> Any:
+    """Loads a causal language model with dropout off; a folder with an adapter gives its base model with the adapter on it.
+
+    Raises:
+        ModelError: It cannot be loaded, or is an adapter and peft is not installed.
     """
     from transformers import AutoModelForCausalLM
 
+    if (Path(model_folder(path)) / ADAPTER).is_file() and importlib.util.find_spec("peft") is None:
+        raise ModelError(f"model '{path}': is a LoRA adapter, which needs the package peft: pip install peft.")
     return _load(AutoModelForCausalLM, path, dtype=dtype)
 
 
@@ -144,7 +191,11 @@ def check_window(path: str, *, max_prompt_tokens: int, max_response_tokens: int)
     """
     from transformers import AutoConfig
 
-    window = getattr(AutoConfig.from_pretrained(model_folder(path)), "max_position_embeddings", None)
+    try:
+        config = AutoConfig.from_pretrained(base_of_adapter(model_folder(path)))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"model '{path}': its configuration cannot be loaded ({_first_line(error)}).") from error
+    window = getattr(config, "max_position_embeddings", None)
     if window is not None and max_prompt_tokens + max_response_tokens > window:
         raise ModelError(
             f"model '{path}': its window holds {window} tokens, sampling.max_prompt_tokens + max_response_tokens are "

@@ -65,13 +65,13 @@ def encode_samples(samples: Sequence[EvalSample], tokenizer: Any, *, device: tor
     """Returns prompts and responses as token ids; a response that finished ends with EOS."""
     prompts = [Prompt(sample.prompt_id, sample.prompt) for sample in samples]
     prompt_ids, prompt_mask = encode_prompts(prompts, tokenizer)
-    ends = [[tokenizer.eos_token_id] if sample.response.finished else [] for sample in samples]
+    ended = [sample.response.finished is not False for sample in samples]  # a text that does not say has ended
     rows = [
-        [*tokenizer(sample.response.text, add_special_tokens=False)["input_ids"], *end]
-        for sample, end in zip(samples, ends, strict=True)
+        [*tokenizer(sample.response.text, add_special_tokens=False)["input_ids"], *[tokenizer.eos_token_id] * end]
+        for sample, end in zip(samples, ended, strict=True)
     ]
     width = max(1, *map(len, rows))  # transformers takes no column to mean all of them
     ids = torch.tensor([[*row, *[tokenizer.pad_token_id] * (width - len(row))] for row in rows], dtype=torch.int64)
     mask = torch.arange(width) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
-    finished = torch.tensor([sample.response.finished for sample in samples])
+    finished = torch.tensor(ended)
     return Tokens(*(tensor.to(device) for tensor in (prompt_ids, prompt_mask, ids, mask, finished)))

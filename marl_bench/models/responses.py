@@ -1,7 +1,7 @@
 """Responses to prompts: sampled in batches, as tensors and as text records."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -74,25 +74,56 @@ def respond(
         seed_parts: What row seeds are made of beside prompt id and sample index.
         indices: Sample index of each row; None counts how often its prompt has stood before.
     """
+    parts = list(
+        batches_of_responses(
+            policy, tokenizer, prompts, settings=settings, batch_size=batch_size, seed_parts=seed_parts, indices=indices
+        )
+    )
+    return SampledResponses(
+        _concatenate([part.samples for part in parts], pad_id=tokenizer.pad_token_id),
+        [response for part in parts for response in part.responses],
+        [seed for part in parts for seed in part.row_seeds],
+    )
+
+
+def batches_of_responses(
+    policy: Any,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    *,
+    settings: SamplingSettings,
+    batch_size: int,
+    seed_parts: tuple[int | str, ...],
+    indices: Sequence[int] | None = None,
+) -> Iterator[SampledResponses]:
+    """Yields the responses of `respond` batch by batch.
+
+    Args:
+        policy: A causal LM.
+        tokenizer: Its tokenizer.
+        prompts: One row each; a prompt may stand several times.
+        settings: How tokens are drawn.
+        batch_size: Rows sampled at once.
+        seed_parts: What row seeds are made of beside prompt id and sample index.
+        indices: Sample index of each row; None counts how often its prompt has stood before.
+    """
     indices = _sample_indices(prompts) if indices is None else indices
     seeds = [row_seed(*seed_parts, prompt.id, index) for prompt, index in zip(prompts, indices, strict=True)]
-    parts = []
     for start in range(0, len(prompts), batch_size):
         chunk = slice(start, start + batch_size)
         prompt_ids, prompt_mask = encode_prompts(prompts[chunk], tokenizer)
-        parts.append(
-            sample_responses(
-                policy,
-                prompt_ids.to(policy.device),
-                prompt_mask.to(policy.device),
-                seeds[chunk],
-                settings=settings,
-                eos_id=tokenizer.eos_token_id,
-                pad_id=tokenizer.pad_token_id,
-            )
+        samples = sample_responses(
+            policy,
+            prompt_ids.to(policy.device),
+            prompt_mask.to(policy.device),
+            seeds[chunk],
+            settings=settings,
+            eos_id=tokenizer.eos_token_id,
+            pad_id=tokenizer.pad_token_id,
         )
-    samples = _concatenate(parts, pad_id=tokenizer.pad_token_id)
-    return SampledResponses(samples, _as_records(samples.tokens, prompts, indices, tokenizer), seeds)
+        yield SampledResponses(
+            samples, _as_records(samples.tokens, prompts[chunk], indices[chunk], tokenizer), seeds[chunk]
+        )
 
 
 def stored_responses(

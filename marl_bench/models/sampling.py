@@ -28,6 +28,7 @@ class SamplingSettings:
         top_k: Sample among the k most probable tokens, or None.
         top_p: Sample among the most probable tokens that hold this mass.
         log_prob_temperature: Temperature at which log-probs are given.
+        further_ends: Tokens that end a response beside the tokenizer's EOS.
     """
 
     max_response_tokens: int
@@ -35,6 +36,7 @@ class SamplingSettings:
     top_k: int | None = None
     top_p: float = 1.0
     log_prob_temperature: float = 1.0
+    further_ends: Sequence[int] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +84,7 @@ def sample_responses(
     """
     limit, device = settings.max_response_tokens, prompt_ids.device
     uniforms = _uniforms(row_seeds, limit).to(device)
+    ends = torch.tensor([eos_id, *settings.further_ends], device=device)
     written = _Written.empty(prompt_ids.shape[0], limit, pad_id=pad_id, device=device)
     rows = torch.arange(prompt_ids.shape[0], device=device)  # the rows still in the forward pass
     cache = make_cache(policy.config, capacity=prompt_ids.shape[1] + limit)
@@ -98,7 +101,7 @@ def sample_responses(
             **named_cache,
         ).logits[:, -1]
         drawn = _draw(logits.float(), uniforms[rows, step], settings)
-        written.write(rows, step, *drawn, eos_id=eos_id)
+        written.write(rows, step, *drawn, ends=ends)
         inputs, positions = drawn[0].unsqueeze(1), positions[:, -1:] + 1
         keep = (~written.finished[rows]).nonzero().squeeze(1)
         if not len(keep):
@@ -138,7 +141,7 @@ class _Written:
         log_prob: torch.Tensor,
         entropy: torch.Tensor,
         *,
-        eos_id: int,
+        ends: torch.Tensor,
     ) -> None:
         """Writes one column for those of the rows that have not finished."""
         going = ~self.finished[rows]
@@ -146,7 +149,7 @@ class _Written:
         self.ids[rows, step], self.log_probs[rows, step] = token[going], log_prob[going]
         self.entropies[rows, step] = entropy[going]
         self.lengths[rows] = step + 1
-        self.finished[rows] = token[going] == eos_id
+        self.finished[rows] = torch.isin(token[going], ends)
 
     def samples(self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> Samples:
         """Returns what was written, without the columns that no row has reached."""

@@ -2,11 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marl_bench.statistics.bootstrap import BOOTSTRAP_BELOW_CLUSTERS
 from marl_bench.statistics.intervals import Interval
+from marl_bench.statistics.pair_labels import Agreement
 from marl_bench.statistics.paired import PairedDifference
+
+if TYPE_CHECKING:
+    from marl_bench.reporting.judged import JudgedRates
 
 ORACLE = "oracle"
 """Name of the metric that a task with a known optimum fills; never used in training."""
@@ -62,6 +66,14 @@ class Summary:
 
 
 @dataclasses.dataclass(frozen=True)
+class PassRate:
+    """How often at least one of k samples of a problem passes, with the number of problems."""
+
+    rate: Interval
+    problems: int
+
+
+@dataclasses.dataclass(frozen=True)
 class ArmSummary:
     """Everything known of one arm.
 
@@ -76,6 +88,7 @@ class ArmSummary:
         macro_lengths: Macro-action length in tokens to its count at the last update, all seeds together.
         costs: Cost (seconds by stage, MiB) to its mean over seeds.
         by_subset: Subset of the data to metric to mean over samples and seeds; empty if there is one subset only.
+        pass_at_k: Subset of the data, and `all`, to k to the rate; empty for tasks whose samples do not pass or fail.
     """
 
     arm: Arm
@@ -88,6 +101,7 @@ class ArmSummary:
     macro_lengths: Mapping[int, int]
     costs: Mapping[str, float]
     by_subset: Mapping[str, Mapping[str, float]]
+    pass_at_k: Mapping[str, Mapping[int, PassRate]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,6 +244,8 @@ class Comparison:
         parities: Updates to parity of the trained arms; empty without a token arm.
         open_cells: Failed and unfinished cells.
         warnings: Sentences the report must show first.
+        judged: Win rates by judges; empty where none was asked.
+        agreements: Judges, people among them, held against each other; empty where no two judged the same pair.
     """
 
     setting: Setting
@@ -245,6 +261,20 @@ class Comparison:
     parities: Sequence[Parity]
     open_cells: Sequence[OpenCell]
     warnings: Sequence[str]
+    judged: Sequence["JudgedRates"] = ()
+    agreements: Sequence[Agreement] = ()
+
+    @property
+    def trains(self) -> bool:
+        """True if some arm learned in a run; False where only finished models and samples were evaluated."""
+        return any(summary.arm.trained for summary in self.arms)
+
+    @property
+    def title(self) -> str:
+        """What is compared, in one line."""
+        reference = f" against {self.start.label}" if self.start is not None and len(self.arms) > 1 else ""
+        what = "token PPO against macro PPO" if self.trains else f"evaluation{reference}"
+        return f"{', '.join(self.setting.experiments)}: {what}"
 
     @property
     def has_oracle(self) -> bool:

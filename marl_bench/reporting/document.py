@@ -1,9 +1,13 @@
 """The Markdown document of a report."""
 
+import re
 from collections.abc import Iterable, Sequence
 
+from marl_bench.reporting.agreement import agreement_table
 from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.formatting import counted
+from marl_bench.reporting.judged_tables import judged_markdown
+from marl_bench.reporting.pass_at_k import pass_at_k_table
 from marl_bench.reporting.plots.plot import Plot
 from marl_bench.reporting.provenance import Fact, data_table, limit_sentences, run_facts, stage_facts
 from marl_bench.reporting.reading import read
@@ -26,24 +30,36 @@ from marl_bench.reporting.tables import (
 )
 from marl_bench.sampling_curves import SamplingCurves
 
+Picture = tuple[Plot, str]
+"""A plot and the path of its file, seen from the report."""
 
-def report_markdown(comparison: Comparison, plots: Sequence[Plot], sampling: Sequence[SamplingCurves] = ()) -> str:
+
+def report_markdown(
+    comparison: Comparison,
+    pictures: Sequence[Picture] = (),
+    sampling: Sequence[SamplingCurves] = (),
+    settings: Table | None = None,
+) -> str:
     """Returns the report; the same comparison gives the same text, and nothing in it comes from the clock."""
     sections = [
         _head(comparison),
         _reading(comparison),
         _table_section(scores_table(comparison)),
         _table_section(metrics_table(comparison)),
+        _table_section(pass_at_k_table(comparison)),
         _table_section(subsets_table(comparison)),
         _table_section(differences_table(comparison)),
         _controls(comparison),
         _win_rates(comparison),
+        *(_section(title, body) for title, body in judged_markdown(comparison.judged)),
+        _table_section(agreement_table(comparison.agreements)),
         _table_section(parity_table(comparison)),
         _table_section(over_optimisation_table(comparison)),
         *(curves_markdown(curves) for curves in sampling),
         _table_section(diagnostics_table(comparison)),
-        _plots(plots),
+        _plots(pictures),
         _what_was_run(comparison),
+        _table_section(settings),
         _shared_stages(comparison),
         _table_section(open_cells_table(comparison)),
         _limits(comparison),
@@ -55,7 +71,7 @@ def report_markdown(comparison: Comparison, plots: Sequence[Plot], sampling: Seq
 def _head(comparison: Comparison) -> str:
     setting = comparison.setting
     lines = [
-        f"# {', '.join(setting.experiments)}: token PPO against macro PPO",
+        f"# {comparison.title}",
         "",
         f"Task `{setting.task}` (version {', '.join(setting.task_versions)}), {counted(len(comparison.arms), 'arm')}, "
         f"{counted(len(comparison.seeds), 'seed')} ({', '.join(map(str, comparison.seeds))}), "
@@ -87,15 +103,23 @@ def _controls(comparison: Comparison) -> str:
 
 def _win_rates(comparison: Comparison) -> str:
     table = win_rates_table(comparison)
-    if table:
+    if table or comparison.judged:
         return _table_section(table)
     known = any(ORACLE in one.metrics for one in comparison.arms)
     reason = "there is no pair of arms to compare" if known else "the task has no oracle, and no judge was asked"
     return _section("Win rates", f"None: {reason}.")
 
 
-def _plots(plots: Sequence[Plot]) -> str:
-    return _section("Plots", "\n\n".join(f"![{plot.alt}]({plot.file_name})\n\n{plot.caption}" for plot in plots))
+def _plots(pictures: Sequence[Picture]) -> str:
+    parts = [
+        f"### {plot.heading}\n\n![{_alt(plot.alt)}]({path})\n\n{markdown_text(plot.caption)}" for plot, path in pictures
+    ]
+    return _section("Plots", "\n\n".join(parts))
+
+
+def _alt(text: str) -> str:
+    """Returns a text that may stand between the square brackets of a picture."""
+    return re.sub(r"([\\\[\]])", r"\\\1", markdown_text(text))
 
 
 def _what_was_run(comparison: Comparison) -> str:
@@ -130,8 +154,9 @@ def _limits(comparison: Comparison) -> str:
 def _remake() -> str:
     text = (
         "```\nmarl-bench report <folder of the run>\n```\n\n"
-        "This file, `scores.csv` and the plots come from the stored records alone. Times and memory, which change from "
-        "run to run, stand in `costs.csv`."
+        "This file, `scores.csv`, the tables and the plots come from the stored records alone; `--format` chooses among "
+        "them, and adds LaTeX and plain data. Times and memory, which change from "
+        "run to run, stand in `costs.csv` and the tables of costs."
     )
     return _section("How to remake this report", text)
 

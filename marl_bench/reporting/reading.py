@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from marl_bench.reporting.comparison import ORACLE, Arm, Comparison, Difference, Parity
 from marl_bench.reporting.formatting import counted, interval, listed, metric_name, signed
+from marl_bench.reporting.judged_tables import judged_reading
 from marl_bench.statistics.intervals import Interval
 
 SHOWN, SHOWN_FOR_ONE_SEED, SEEDS_OPEN, PROMPTS_OPEN, OPEN = "shown", "shown for one seed", "seeds", "prompts", "open"
@@ -15,12 +16,19 @@ _FEW_SEEDS = 4
 
 def read(comparison: Comparison) -> list[str]:
     """Returns the reading of a comparison, a paragraph each."""
+    if not comparison.trains:
+        return [
+            *_reference_sentences(comparison),
+            *_over_optimisation_sentences(comparison),
+            *_seed_sentences(comparison),
+        ]
     return [
         *_learning_sentences(comparison),
         *_macro_sentences(comparison),
         *_control_sentences(comparison),
         *_parity_sentences(comparison),
         *_over_optimisation_sentences(comparison),
+        *judged_reading(comparison.judged),
         *_seed_sentences(comparison),
     ]
 
@@ -87,6 +95,16 @@ def _seed_sentences(comparison: Comparison) -> Iterator[str]:
             f"With {count} seeds an interval over seeds reaches {reach:.1f} standard deviations of the seeds to each "
             "side; more seeds narrow it quickly."
         )
+
+
+def _reference_sentences(comparison: Comparison) -> Iterator[str]:
+    """Yields what models and samples that were made elsewhere are against the reference."""
+    if comparison.start is None:
+        yield "No reference was named (--against), so nothing here says whether one is better than another."
+        return
+    for found in comparison.differences:
+        if found.reference.name == comparison.start.name:
+            yield describe(found)
 
 
 def _learning_sentences(comparison: Comparison) -> Iterator[str]:
@@ -202,12 +220,13 @@ def _over_optimisation_sentences(comparison: Comparison) -> Iterator[str]:
         kind = both if _prompts_say(gold, "better") else falling if _prompts_say(gold, "worse") else unclear
         kind.append(found.arm.label)
     score = metric_name(comparison.primary_metric)
+    start = "SFT" if comparison.trains else comparison.start.label
     if both:
-        yield f"Over SFT, {score} and oracle rise together in {listed(both)} (intervals over prompts)."
+        yield f"Over {start}, {score} and oracle rise together in {listed(both)} (intervals over prompts)."
     if unclear:
-        yield f"In {listed(unclear)} the {score} rises over SFT, but no rise of the oracle can be shown."
+        yield f"In {listed(unclear)} the {score} rises over {start}, but no rise of the oracle can be shown."
     if falling:
-        yield f"Over-optimised: in {listed(falling)} the {score} rises over SFT while the oracle falls."
+        yield f"Over-optimised: in {listed(falling)} the {score} rises over {start} while the oracle falls."
 
 
 def _prompts_say(found: Difference, expected: str) -> bool:

@@ -18,7 +18,7 @@ from marl_bench.reporting.formatting import (
     titled,
 )
 
-_ROLE_NAMES = {"start": "start", "token": "token PPO", "control": "control", "macro": "macro PPO"}
+_ROLE_NAMES = {"start": "start", "token": "token PPO", "control": "control", "macro": "macro PPO", "other": "other"}
 
 _MAIN_METRICS = frozenset({ORACLE, "kl", "response_tokens", "finished"})
 
@@ -76,7 +76,7 @@ def arms_table(comparison: Comparison) -> Table:
 
 
 def budget_table(comparison: Comparison) -> Table:
-    """Returns what the trained arms used, as means over seeds."""
+    """Returns what the arms used, as means over seeds; of those that sample nothing in training, that they do."""
     items = [
         ("updates", "Updates"),
         ("prompts", "Prompts"),
@@ -85,11 +85,12 @@ def budget_table(comparison: Comparison) -> Table:
         ("max_response_tokens", "Response limit (tokens)"),
     ]
     rows = [
-        [found.arm.label, *(_count(found.budget.get(item)) for item, _ in items)]
+        [found.arm.label, *(_count(found.budget.get(item)) if found.arm.trained else NONE for item, _ in items)]
         for found in comparison.arms
-        if found.arm.trained
     ]
-    return Table("Budget per seed", ["Arm", *(head for _, head in items)], rows)
+    idle = [found.arm.label for found in comparison.arms if not found.arm.trained]
+    note = f"Samples nothing in training, and is not held to the equal budget: {', '.join(idle)}." if idle else ""
+    return Table("Budget per seed", ["Arm", *(head for _, head in items)], rows, note)
 
 
 def scores_table(comparison: Comparison) -> Table:

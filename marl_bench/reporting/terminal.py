@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from marl_bench.reporting.comparison import ORACLE, ArmSummary, Comparison, Difference, WinRate
+from marl_bench.reporting.comparison import ORACLE, ArmSummary, Comparison, Difference
 from marl_bench.reporting.formatting import (
     NONE,
     interval,
@@ -15,6 +15,7 @@ from marl_bench.reporting.formatting import (
     signed,
     titled,
 )
+from marl_bench.reporting.judged_tables import judged_terminal_table
 from marl_bench.reporting.reading import read
 from marl_bench.reporting.rendering import as_plain_text, as_rich_table
 from marl_bench.reporting.tables import Table, costs_table, open_cells_table, parity_table
@@ -53,7 +54,8 @@ def terminal_tables(comparison: Comparison) -> list[Table]:
     found = [
         _scores(comparison),
         *(_differences(metric, [pair for pair in pairs if pair.metric == metric]) for metric in metrics),
-        _win_rates(comparison.win_rates) if comparison.win_rates else None,
+        oracle_table(comparison) if comparison.win_rates else None,
+        *map(judged_terminal_table, comparison.judged),
         _without_columns(parity_table(comparison), ("Tokens sampled", "Over seeds")),
         _without_columns(costs_table(comparison), ("Rollout s", "Update s", "Evaluation s")),
         open_cells_table(comparison),
@@ -98,7 +100,8 @@ def _differences(metric: str, pairs: Sequence[Difference]) -> Table:
     return Table(title, ["Pair", "Difference", "Over prompts", "Over seeds"], rows)
 
 
-def _win_rates(win_rates: Sequence[WinRate]) -> Table:
+def oracle_table(comparison: Comparison) -> Table:
+    """Returns the win rates by the oracle."""
     rows = [
         [
             f"{found.arm.label} against {found.reference.label}",
@@ -106,7 +109,7 @@ def _win_rates(win_rates: Sequence[WinRate]) -> Table:
             percent_interval(found.rate),
             str(found.ties),
         ]
-        for found in win_rates
+        for found in comparison.win_rates
     ]
     return Table("Win rates by the oracle", ["Pair", "Win rate", "95 % interval", "Ties"], rows)
 

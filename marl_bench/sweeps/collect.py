@@ -3,16 +3,17 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from marl_bench.evaluation.evaluate import policy_kl
 from marl_bench.evaluation.measure import measure, oracle_scores
+from marl_bench.evaluation.results import length_columns
 from marl_bench.models.actors import Actors
 from marl_bench.models.responses import respond, sampling_settings
-from marl_bench.models.rewards import ToScore
 from marl_bench.records import EvalSample, Prompt
 from marl_bench.reporting.comparison import ORACLE
 from marl_bench.run_dir import claim, locked, make_writable
+from marl_bench.score_parts import ToScore
 from marl_bench.sweeps.plan import Policy, SweepPlan, policy_digest
 from marl_bench.sweeps.store import SampleFile
 
@@ -48,8 +49,8 @@ def count_responses(plan: SweepPlan, wanted: Sequence[Wanted]) -> int:
     return sum(one.samples for one in wanted) * len(plan.prompts)
 
 
-def collect(plan: SweepPlan, wanted: Sequence[Wanted], done: Done) -> list[Collected]:
-    """Samples what is missing and returns all that is wanted.
+def collect(plan: SweepPlan, wanted: Sequence[Wanted], done: Done) -> Iterator[Collected]:
+    """Samples what is missing and yields all that is wanted, policy by policy, so that one file at a time is in memory.
 
     A response depends on policy, prompt, temperature and sample index alone: its row seed is that of the run's own evaluation, so the first
     sample of a prompt at the run's temperature is the one that the run has evaluated, and temperatures share their random numbers.
@@ -60,7 +61,7 @@ def collect(plan: SweepPlan, wanted: Sequence[Wanted], done: Done) -> list[Colle
         ModelError: A policy cannot be loaded.
     """
     make_writable(plan.out)
-    found, ready = [], 0
+    ready = 0
     with locked(plan.out):
         claim(plan.out, plan.lasting_config.model_dump(mode="json"), config_hash=plan.config_hash)
         for policy in dict.fromkeys(one.policy for one in wanted):
@@ -74,8 +75,7 @@ def collect(plan: SweepPlan, wanted: Sequence[Wanted], done: Done) -> list[Colle
                         file.append(_sampled(plan, load(), one, batch))
                     ready += len(batch)
                     done(ready, f"{policy.label} seed {policy.seed}, temperature {one.temperature:g}")
-                found.append(Collected(one, file.samples([prompt.id for prompt in plan.prompts], one.samples)))
-    return found
+                yield Collected(one, file.samples([prompt.id for prompt in plan.prompts], one.samples))
 
 
 def batches(prompts: Sequence[Prompt], samples: int, *, size: int) -> list[list[tuple[Prompt, int]]]:
@@ -112,8 +112,7 @@ def _sampled(plan: SweepPlan, actors: Actors, wanted: Wanted, batch: Sequence[tu
     if oracle is not None:
         columns[ORACLE] = list(oracle)
     columns.update(measure(plan.metrics, prompts, responses).columns)
-    columns["response_tokens"] = [float(response.token_count) for response in responses]
-    columns["finished"] = [float(response.finished) for response in responses]
+    columns.update(length_columns(responses))
     if wanted.policy.is_reference and wanted.temperature == plan.reference_temperature:
         columns["kl"] = [0.0] * len(batch)  # the model that KL is measured from
     else:

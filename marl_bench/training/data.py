@@ -2,20 +2,17 @@
 
 import dataclasses
 import json
-import numbers
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from marl_bench.config import RunConfig
-from marl_bench.errors import DataError, MarlBenchError
-from marl_bench.interfaces import DataSource, Task
+from marl_bench.errors import DataError
+from marl_bench.interfaces import Task
 from marl_bench.models.chat import with_chat_template
 from marl_bench.models.prompts import fit_prompts
 from marl_bench.records import PreferencePair, Prompt, SftPair, TaskData
 from marl_bench.run_dir import digest_of_json
-
-_PARTS = {"sft": SftPair, "preferences": PreferencePair, "rl_prompts": Prompt, "eval_prompts": Prompt}
+from marl_bench.task_data import distinct_prompts, load_data
 
 Item = TypeVar("Item", SftPair, PreferencePair, Prompt)
 
@@ -26,51 +23,6 @@ class PreparedData:
 
     data: TaskData
     digest: str
-
-
-def data_source(config: RunConfig) -> DataSource:
-    """Returns where the configuration's data come from.
-
-    Raises:
-        DataError: A local path that is no folder.
-    """
-    source = config.data.source
-    if source in ("embedded", "hub"):
-        return DataSource(kind=source, revision=config.data.revision, split=config.data.split)  # type: ignore[arg-type]  # narrowed by `in`
-    path = Path(source).expanduser()
-    if not path.is_dir():
-        raise DataError(f"--data '{source}': is neither embedded nor hub nor a folder that exists.")
-    return DataSource(kind="folder", path=path, split=config.data.split)
-
-
-def load_data(task: Task, config: RunConfig) -> TaskData:
-    """Returns what the task loads, with its types checked, since records and reports are made of them.
-
-    Raises:
-        DataError: Loading fails, or an item, a count or a subset has a wrong type.
-    """
-    where = f"task '{config.task}'"
-    try:
-        loaded = task.load(data_source(config), seed=config.data.seed)
-    except MarlBenchError:
-        raise
-    except Exception as error:
-        raise DataError(f"{where}: loading its data raised {type(error).__name__}: {error}.") from error
-    for part, kind in _PARTS.items():
-        items = getattr(loaded, part)
-        wrong = [type(item).__name__ for item in items if not isinstance(item, kind)]
-        if wrong:
-            raise DataError(f"{where}, {part}: {len(wrong)} items are {wrong[0]}, should be {kind.__name__}.")
-        for prompt in (item if isinstance(item, Prompt) else item.prompt for item in items):
-            if not isinstance(prompt.subset, str):
-                raise DataError(
-                    f"{where}, {part}, prompt '{prompt.id}': subset is {prompt.subset!r}; should be a text."
-                )
-    for name, count in loaded.counts.items():
-        if not isinstance(count, numbers.Integral):
-            raise DataError(f"{where}: counts['{name}'] is {count!r}; should be a whole number.")
-    counts = {str(name): int(count) for name, count in loaded.counts.items()}
-    return dataclasses.replace(loaded, counts=counts, notes=[str(note) for note in loaded.notes])
 
 
 def prepare_data(task: Task, config: RunConfig, tokenizer: Any) -> PreparedData:
@@ -114,7 +66,7 @@ def fit_data(loaded: TaskData, config: RunConfig, tokenizer: Any) -> PreparedDat
         sft=fitted(loaded.sft, "sft"),
         preferences=fitted(loaded.preferences, "preferences"),
         rl_prompts=fitted(loaded.rl_prompts, "rl"),
-        eval_prompts=fitted(_distinct(loaded.eval_prompts, counts, config), "evaluation"),
+        eval_prompts=fitted(distinct_prompts(loaded.eval_prompts, counts, task=config.task), "evaluation"),
         counts=counts,
     )
     limit = config.sampling.max_response_tokens
@@ -131,24 +83,6 @@ def fit_data(loaded: TaskData, config: RunConfig, tokenizer: Any) -> PreparedDat
             )
             raise DataError(f"data '{config.data.source}': no {part} item is left: {advice}.")
     return PreparedData(data, _digest(data))
-
-
-def _distinct(prompts: Sequence[Prompt], counts: dict[str, int], config: RunConfig) -> list[Prompt]:
-    """Returns the evaluation prompts, each once, and counts those that stand there again; arms are paired by id.
-
-    Raises:
-        DataError: Two prompts have one id.
-    """
-    found: dict[str, Prompt] = {}
-    for prompt in prompts:
-        first = found.setdefault(prompt.id, prompt)
-        if first.text != prompt.text:
-            raise DataError(
-                f"task '{config.task}': two evaluation prompts have the id '{prompt.id}'; ids must be distinct."
-            )
-    if len(found) < len(prompts):
-        counts["evaluation_prompts_repeated"] = len(prompts) - len(found)
-    return list(found.values())
 
 
 def _overlong(texts: Iterable[str], tokenizer: Any, *, limit: int) -> int:

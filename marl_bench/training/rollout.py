@@ -14,9 +14,9 @@ from marl_bench.interfaces import Task
 from marl_bench.models.actors import Actors
 from marl_bench.models.offsets import response_offsets
 from marl_bench.models.responses import SampledResponses, log_prob_temperature, respond, sampling_settings
-from marl_bench.models.rewards import ToScore
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import Prompt, Response
+from marl_bench.score_parts import ToScore
 
 GATHERED = frozenset({"critic", "logprobs", "ref_logprobs", "values", "entropies", "text", "offsets", "end_values"})
 

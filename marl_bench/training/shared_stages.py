@@ -24,7 +24,7 @@ from marl_bench.models.loading import (
 )
 from marl_bench.models.prompts import encode_prompts, encode_response
 from marl_bench.models.responses import respond, sampling_settings
-from marl_bench.models.rewards import Reward, ToScore, make_reward
+from marl_bench.models.rewards import make_reward
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
 from marl_bench.plugins import callable_digest
 from marl_bench.records import PreferencePair, Prompt
@@ -37,6 +37,7 @@ from marl_bench.run_dir import (
     folder_written_atomically,
     write_json_atomically,
 )
+from marl_bench.score_parts import Reward, ToScore
 from marl_bench.training.data import PreparedData
 from marl_bench.training.progress import Progress
 from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft

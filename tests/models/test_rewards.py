@@ -7,9 +7,10 @@ import torch
 
 from marl_bench.errors import ConfigError, ModelError, TrainingError
 from marl_bench.models.loading import load_reward_model, load_tokenizer
-from marl_bench.models.rewards import ToScore, make_reward
+from marl_bench.models.rewards import make_reward
 from marl_bench.records import Prompt, Response
 from marl_bench.reward_sources import is_own_reward, parse_reward_sources, stage_names
+from marl_bench.score_parts import ToScore
 
 CPU = torch.device("cpu")
 FUNCTIONS = """

@@ -11,13 +11,30 @@ import pytest
 
 from marl_bench.errors import RecordError, RunFolderError
 from marl_bench.records import Cell
-from marl_bench.reporting.report import ReportFiles, write_report
+from marl_bench.reporting import report as report_module
+from marl_bench.reporting.report import ReportFiles
 from marl_bench.reporting.terminal import summary_as_text, summary_for_terminal
 from marl_bench.run_dir import RunDir
 
 SCORE = "reward_model_score"
 MACRO, TOKEN, SFT = "macro_ppo-fixed_n5", "token_ppo", "sft"
 WriteCells = Callable[[Path, Sequence[Cell]], RunDir]
+
+
+TEXTS = ("md", "csv")
+PICTURES = ("md", "csv", "png", "svg")
+
+
+def write_report(
+    run_dirs: Sequence[RunDir], *, out: Path, formats: Sequence[str] = TEXTS, **options: bool
+) -> ReportFiles:
+    """Returns a report without pictures, which take most of the time, unless a test is about them."""
+    return report_module.write_report(run_dirs, out=out, formats=formats, **options)
+
+
+@pytest.fixture
+def drawn(tmp_path: Path, three_arms: list[Cell], write_cells: WriteCells) -> ReportFiles:
+    return write_report([write_cells(tmp_path / "drawn_run", three_arms)], out=tmp_path / "drawn", formats=PICTURES)
 
 
 @pytest.fixture
@@ -45,7 +62,6 @@ def test_sections_stand_in_order(report: ReportFiles) -> None:
         "Updates to parity with the token arm",
         "Score against oracle",
         "Macro actions at the last update",
-        "Plots",
         "What was run",
         "Data and shared stages",
         "Limits",
@@ -134,13 +150,16 @@ def test_nothing_from_the_clock_reaches_report_and_scores(
 
 
 def test_the_same_records_give_the_same_bytes(
-    tmp_path: Path, three_arms: list[Cell], write_cells: WriteCells, report: ReportFiles
+    tmp_path: Path, three_arms: list[Cell], write_cells: WriteCells, drawn: ReportFiles
 ) -> None:
-    again = write_report([write_cells(tmp_path / "elsewhere", three_arms)], out=tmp_path / "again")
-    files = [path.name for path in (report.report, report.scores, report.costs, *report.plots)]
-    assert files[3:5] == ["differences.png", "differences_oracle.png"]
-    for name in files:
-        assert (again.report.parent / name).read_bytes() == (report.report.parent / name).read_bytes(), name
+    again = write_report([write_cells(tmp_path / "elsewhere", three_arms)], out=tmp_path / "again", formats=PICTURES)
+    names = [path.relative_to(drawn.out).as_posix() for path in drawn.written]
+    assert names[:3] == ["report.md", "scores.csv", "costs.csv"]
+    assert {"plots/differences.png", "plots/differences.svg", "plots/differences-dark.svg"} <= set(names)
+    assert {"tables/scores.csv", "tables/differences.csv", "tables/costs.csv"} <= set(names)
+    assert names == [path.relative_to(again.out).as_posix() for path in again.written]
+    for name in names:
+        assert (again.out / name).read_bytes() == (drawn.out / name).read_bytes(), name
 
 
 def test_a_report_can_be_written_over_itself(tmp_path: Path, three_arms: list[Cell], write_cells: WriteCells) -> None:
@@ -150,24 +169,33 @@ def test_a_report_can_be_written_over_itself(tmp_path: Path, three_arms: list[Ce
     assert not list(run_dir.root.glob(".*"))
 
 
-def test_plots_are_linked_and_are_png_without_a_clock(report: ReportFiles) -> None:
-    text = report.report.read_text()
-    for path in report.plots:
+def test_plots_are_linked_and_are_png_without_a_clock(drawn: ReportFiles) -> None:
+    text = drawn.report.read_text()
+    pictures = [path for path in drawn.plots if path.suffix == ".png"]
+    assert len(pictures) > 5
+    for path in pictures:
         data = path.read_bytes()
-        assert f"]({path.name})" in text
+        assert f"](plots/{path.name})" in text
         assert data.startswith(b"\x89PNG")
         assert b"matplotlib" not in data.lower() and b"tIME" not in data
 
 
+def test_without_pictures_the_report_links_none(report: ReportFiles) -> None:
+    assert report.plots == []
+    assert "## Plots" not in report.report.read_text()
+    assert not (report.out / "plots").exists()
+
+
 def test_user_style_does_not_change_the_plots(
-    tmp_path: Path, three_arms: list[Cell], write_cells: WriteCells, report: ReportFiles
+    tmp_path: Path, three_arms: list[Cell], write_cells: WriteCells, drawn: ReportFiles
 ) -> None:
     import matplotlib as mpl
 
     with mpl.rc_context({"lines.linewidth": 9, "font.size": 30, "savefig.facecolor": "red"}):
-        styled = write_report([write_cells(tmp_path / "styled", three_arms)], out=tmp_path / "styled_out")
+        run_dir = write_cells(tmp_path / "styled", three_arms)
+        styled = write_report([run_dir], out=tmp_path / "styled_out", formats=PICTURES)
         assert mpl.rcParams["font.size"] == 30
-    assert [path.read_bytes() for path in styled.plots] == [path.read_bytes() for path in report.plots]
+    assert [path.read_bytes() for path in styled.plots] == [path.read_bytes() for path in drawn.plots]
 
 
 def test_one_seed_shows_dashes(tmp_path: Path, three_arms: list[Cell], write_cells: WriteCells) -> None:
@@ -186,7 +214,7 @@ def test_without_oracle_the_report_says_so(
     text = found.report.read_text()
     assert "None: the task has no oracle" in text
     assert "## Score against oracle" not in text
-    assert not [path for path in found.plots if "oracle" in path.name or "update" in path.name]
+    assert not list(found.out.glob("tables/*oracle*"))
 
 
 def test_without_token_arm_the_report_says_so(tmp_path: Path, three_arms: list[Cell], write_cells: WriteCells) -> None:
@@ -275,7 +303,8 @@ def test_writing_a_report_needs_no_torch(tmp_path: Path, three_arms: list[Cell],
     write_cells(tmp_path / "run", three_arms)
     code = (
         "import sys; from pathlib import Path; from marl_bench.reporting.report import write_report; "
-        "from marl_bench.run_dir import RunDir; root = Path(sys.argv[1]); write_report([RunDir(root)], out=root); "
+        "from marl_bench.run_dir import RunDir; "
+        "from marl_bench.reporting.formats import FORMATS; root = Path(sys.argv[1]); write_report([RunDir(root)], out=root, formats=FORMATS); "
         "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=True)

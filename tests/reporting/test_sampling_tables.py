@@ -120,10 +120,10 @@ def test_another_temperature_and_the_order_of_arms_are_read():
 
 def test_the_report_shows_the_curves_of_a_run_with_the_same_bytes_twice(three_arms, write_cells, tmp_path):
     run = write_cells(tmp_path / "run", three_arms)
-    without = write_report([run], out=tmp_path / "a").report.read_text()
+    without = write_report([run], out=tmp_path / "a", formats=("md",)).report.read_text()
     write_curves(run.root, best(found("sft", 8, "sft", 4, "oracle", -1.5, -0.5, 0.975)))
     write_curves(run.root, temperatures())
-    first, second = (write_report([run], out=tmp_path / name).report.read_text() for name in "bc")
+    first, second = (write_report([run], out=tmp_path / name, formats=("md",)).report.read_text() for name in "bc")
     assert first == second
     assert "## Best of N\n" in first
     assert "## Temperature sweep\n" in first

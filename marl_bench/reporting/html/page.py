@@ -46,12 +46,14 @@ class Picture:
         caption: How to read it.
         light: The picture for light backgrounds, SVG text or PNG bytes.
         dark: For dark backgrounds; None shows the light one there too.
+        alt: Text for readers who cannot see it; title and caption if empty.
     """
 
     title: str
     caption: str
     light: str | bytes
     dark: str | bytes | None = None
+    alt: str = ""
 
 
 def write_html(
@@ -108,7 +110,7 @@ def _frame(comparison: Comparison, tables: Sequence[Table], pictures: Sequence[P
     script = (assets / "report.js").read_text(encoding="utf-8")
     experiments = ", ".join(comparison.setting.experiments)
     parts = {
-        "title": escaped(f"{experiments}: token PPO against macro PPO"),
+        "title": escaped(comparison.title),
         "experiments": escaped(experiments),
         "style": style,
         "style_hash": _hash(style),
@@ -162,7 +164,7 @@ def _samples_note(samples: Samples) -> str:
 
 def _figure(picture: Picture) -> str:
     name = anchor(picture.title)
-    alt = escaped(f"{picture.title}. {picture.caption}")
+    alt = escaped(picture.alt or f"{picture.title}. {picture.caption}")
     both = "" if picture.dark is None else f'<img class="on-dark" src="{_data_uri(picture.dark)}" alt="{alt}">'
     kind = "on-light" if both else "on-both"
     return (

@@ -45,8 +45,8 @@ class CellIndex:
         cell: Whose.
         lines: Row to its line's place in `samples.jsonl`, -1 where the cell has none.
         traces: Row to its line's place in `macro_actions.jsonl`, likewise.
-        tokens: Row to tokens of the response.
-        cut: Row to 1 where the response was cut at the limit.
+        tokens: Row to tokens of the response; -1 where nobody knows.
+        cut: Row to 1 where the response is known to have been cut at the limit.
         metrics: Metric to its value by row; NaN where there is none.
         samples: Lines of `samples.jsonl`, shown or not.
     """
@@ -167,8 +167,8 @@ def _rows_of(cell: CellFiles, rows: dict[Key, int], *, limit: int) -> Iterator[t
 
 def _take(index: CellIndex, row: int, offset: int, sample: Mapping[str, Any]) -> None:
     index.lines[row] = offset
-    index.tokens[row] = int(sample["token_count"])
-    index.cut[row] = not sample["finished"]
+    index.tokens[row] = -1 if sample["token_count"] is None else int(sample["token_count"])
+    index.cut[row] = sample["finished"] is False
     for name, value in sample["metrics"].items():
         if name not in index.metrics:
             index.metrics[name] = array.array("d", [math.nan]) * len(index.lines)

@@ -113,7 +113,12 @@ def png(figure: "Figure") -> bytes:
 def recoloured(svg: str, old: Theme, new: Theme) -> str:
     """Returns the SVG in the colours of another theme, a twentieth of the work of drawing it again."""
     colours = dict(zip(old.colours(), new.colours(), strict=True))
-    return re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda found: colours.get(found[0], found[0]), svg)
+
+    def in_tag(tag: re.Match[str]) -> str:
+        # In tags only: a label may be a colour's name.
+        return re.sub(r"#[0-9a-f]{6}\b", lambda found: colours.get(found[0], found[0]), tag[0])
+
+    return re.sub(r"<[^>]*>", in_tag, svg)
 
 
 def _text_width() -> float:
@@ -165,7 +170,7 @@ def _svg(figure: "Figure", sketch: Sketch) -> str:
     title = f"<title>{html.escape(sketch.title)}</title>\n<desc>{html.escape(sketch.alt)}</desc>\n"
     text = text.replace("<defs>", f"{title}<defs>", 1).replace("<svg ", '<svg role="img" ', 1)
     # Groups are numbered from 1 in each plot, so that two plots in one page would share ids; nothing refers to them.
-    text = re.sub(r'<g id="[^"]*">', "<g>", text)
+    text = re.sub(r'<g id="[^"]*"(/?)>', r"<g\1>", text)
     text = re.sub(r"\n\s*", "\n", text)
     # A hundredth of a point is no visible distance, and the six digits are half of the file.
     return re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)

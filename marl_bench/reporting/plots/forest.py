@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from marl_bench.reporting.comparison import ORACLE, Comparison, Difference
 from marl_bench.reporting.formatting import counted, interval, listed, metric_name, signed, titled
@@ -72,13 +72,12 @@ def headline(differences: Sequence[Difference], metric: str) -> str:
         named = listed(labels) if len(labels) <= _NAMED else f"{len(labels)} of {len(differences)} arms"
         verb = "is" if len(labels) == 1 else "are"
         parts.append(f"{named} {verb} {verdict} than {reference}")
-    rest = len(differences) - len(shown)
-    if rest:
-        parts.append(f"for {counted(rest, 'arm')} no difference can be shown")
     caution = (
         " on these prompts, with one seed" if any(evidence(found) == SHOWN_FOR_ONE_SEED for found in shown) else ""
     )
-    return f"{titled(metric_name(metric))}: {'; '.join(parts)}{caution}"
+    rest = len(differences) - len(shown)
+    others = f"; for {counted(rest, 'arm')} no difference can be shown" if rest else ""
+    return f"{titled(metric_name(metric))}: {'; '.join(parts)}{caution}{others}"
 
 
 def _sketch(source: PlotSource, name: str, metric: str, groups: Sequence[_Group]) -> Sketch:
@@ -124,7 +123,7 @@ def _draw(figure: "Figure", theme: Theme, source: PlotSource, groups: Sequence[_
         head = shortened(group.head, _LABEL_POINTS, width=WIDTH_INCHES * 72 - 30, bold=True)
         axes.text(
             0, position + _HEAD_INCHES / 2, head, transform=axes.get_yaxis_transform(), va="center", size=_LABEL_POINTS,
-            weight="bold", color=theme.text,
+            weight="bold", color=theme.text, bbox=_plate(theme),
         )  # fmt: skip
         position += _HEAD_INCHES
         for found in group.rows:
@@ -143,9 +142,21 @@ def _draw_row(axes: "Axes", theme: Theme, source: PlotSource, found: Difference,
     )
     across = axes.get_yaxis_transform()
     text = top + 0.1
-    axes.text(1, text, numbers, transform=across, ha="right", va="center", size=_NUMBER_POINTS, color=theme.muted)
+    axes.text(
+        1,
+        text,
+        numbers,
+        transform=across,
+        ha="right",
+        va="center",
+        size=_NUMBER_POINTS,
+        color=theme.muted,
+        bbox=_plate(theme),
+    )
     label = shortened(found.arm.label, _LABEL_POINTS, width=260)
-    axes.text(0.012, text, label, transform=across, va="center", size=_LABEL_POINTS, color=theme.text)
+    axes.text(
+        0.012, text, label, transform=across, va="center", size=_LABEL_POINTS, color=theme.text, bbox=_plate(theme)
+    )
     if found.over_seeds:
         _draw_interval(axes, found.over_seeds, top + 0.39, colour=colour, width=1.3)
         axes.plot(
@@ -158,6 +169,11 @@ def _draw_row(axes: "Axes", theme: Theme, source: PlotSource, found: Difference,
         [found.delta], [top + 0.25], marker=style.marker, markersize=7.5, color=colour,
         markeredgecolor=theme.background, markeredgewidth=0.9, zorder=4,
     )  # fmt: skip
+
+
+def _plate(theme: Theme) -> dict[str, Any]:
+    """Returns what keeps the lines of the grid out of a text."""
+    return {"facecolor": theme.background, "linewidth": 0, "pad": 1.0}
 
 
 def _draw_interval(axes: "Axes", found: Interval, y: float, *, colour: str, width: float) -> None:

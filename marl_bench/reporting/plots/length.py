@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from marl_bench.reporting.comparison import ORACLE, Arm, Comparison, WinRate
+from marl_bench.reporting.comparison import ORACLE, Arm, Comparison
 from marl_bench.reporting.formatting import interval, metric_name, number, percent, percent_interval, titled
 from marl_bench.reporting.plots.dressing import MANY_ARMS, dress, legend_label, line_style
 from marl_bench.reporting.plots.plot import LeftOut, Sketch
@@ -36,18 +36,27 @@ class _Point:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Rates:
+    """Win rates of arms against one arm by one judge."""
+
+    judge: str
+    reference: str
+    by_arm: Sequence[tuple[Arm, Interval]]
+
+
+@dataclasses.dataclass(frozen=True)
 class _Points:
     """The left panel.
 
     Attributes:
         label: Of the y axis.
         points: A point an arm.
-        rates: The win rates that the points show; empty where they show a score.
+        rates: The win rates that the points show; None where they show a score.
     """
 
     label: str
     points: Sequence[_Point]
-    rates: Sequence[WinRate]
+    rates: _Rates | None
 
 
 def sketches(source: PlotSource) -> Iterator[Sketch | LeftOut]:
@@ -65,6 +74,8 @@ def sketches(source: PlotSource) -> Iterator[Sketch | LeftOut]:
         subtitle=(
             "Left: means with 95 % intervals over prompts. Right: the samples of each arm in fifths by length, mean "
             f"{metric_name(metric)} of each fifth."
+            if bins
+            else "Means with 95 % intervals over prompts."
         ),
         caption=(
             "A judge or a reward model that favours length shows as lines that rise on the right, and an arm that uses "
@@ -87,33 +98,36 @@ def _points(comparison: Comparison) -> _Points:
     rates = _rates(comparison)
     lengths = {one.arm.name: one.metrics[_LENGTH] for one in comparison.arms if _LENGTH in one.metrics}
     points = []
-    for rate in rates:
-        own = lengths.get(rate.arm.name)
+    for arm, rate in rates.by_arm if rates else []:
+        own = lengths.get(arm.name)
         if own:
-            points.append(_Point(rate.arm, own.mean, own.over_prompts, rate.rate.estimate, rate.rate))
-    if points:
-        return _Points(f"Win rate against {rates[0].reference.label}, by {rates[0].judge} (%)", points, rates)
+            points.append(_Point(arm, own.mean, own.over_prompts, rate.estimate, rate))
+    if rates and points:
+        return _Points(f"Win rate against {rates.reference}, by {rates.judge} (%)", points, rates)
     metric = comparison.primary_metric
     for one in comparison.arms:
         score, own = one.metrics.get(metric), lengths.get(one.arm.name)
         if score and own:
             points.append(_Point(one.arm, own.mean, own.over_prompts, score.mean, score.over_prompts))
-    return _Points(titled(metric_name(metric)), points, [])
+    return _Points(titled(metric_name(metric)), points, None)
 
 
-def _rates(comparison: Comparison) -> Sequence[WinRate]:
+def _rates(comparison: Comparison) -> _Rates | None:
     """Returns the win rates of one judge against one arm: of a judge before the oracle, against SFT before token PPO."""
-    judges = sorted({rate.judge for rate in comparison.win_rates}, key=lambda judge: (judge == ORACLE, judge))
-    for judge in judges:
+    arms = {one.arm.label: one.arm for one in comparison.arms}
+    found: list[tuple[str, Arm, str, Interval]] = []
+    for judged in comparison.judged:
+        for rate in judged.rates:
+            if rate.arm in arms and rate.found.rate is not None:
+                found.append((judged.judgement.judge, arms[rate.arm], rate.reference, rate.found.rate))
+    found += [(ORACLE, rate.arm, rate.reference.label, rate.rate) for rate in comparison.win_rates]
+    for judge in dict.fromkeys(judge for judge, *_ in found):
         for reference in (comparison.start, comparison.token):
-            found = [
-                rate
-                for rate in comparison.win_rates
-                if rate.judge == judge and reference is not None and rate.reference.name == reference.name
-            ]
-            if found:
-                return found
-    return []
+            label = reference.label if reference else None
+            by_arm = [(arm, rate) for by, arm, against, rate in found if (by, against) == (judge, label)]
+            if label and by_arm:
+                return _Rates(judge, label, by_arm)
+    return None
 
 
 def _title(found: _Points) -> str:
@@ -130,7 +144,7 @@ def _title(found: _Points) -> str:
         f"{one.arm.label}: {number(one.length)} tokens, {verb}s {shown(one.value)}"
         for one in dict.fromkeys([*macros, *token])
     ]
-    against = f" against {found.rates[0].reference.label}" if found.rates else ""
+    against = f" against {found.rates.reference}" if found.rates else ""
     return "; ".join(texts) + against
 
 

@@ -119,8 +119,9 @@ def _draw_arm(axes: "Axes", theme: Theme, source: PlotSource, arm: Arm, one: Pan
     xs, mean, ys = mean_line(one.curves[arm.name])
     edges = band(ys) if banded else None
     if not banded and 1 < len(ys) < INTERVAL_FROM_SEEDS:
-        for seed_xs, seed_ys in one.curves[arm.name].values():
-            axes.plot(seed_xs, seed_ys, color=style.of(theme), linestyle=style.line, linewidth=0.7, alpha=0.4)
+        for line in one.curves[arm.name].values():
+            smooth = [smoothed(numbers.tolist(), window=one.window) for numbers in line]
+            axes.plot(*smooth, color=style.of(theme), linestyle=style.line, linewidth=0.7, alpha=0.4)
     if edges:
         axes.fill_between(xs, *edges, color=style.of(theme), alpha=0.15, linewidth=0)
         for edge in edges:  # so that the band is seen in black and white, too
@@ -185,7 +186,10 @@ def _whole(axes: "Axes", one: Panel) -> None:
     from matplotlib.ticker import MaxNLocator
 
     if one.whole_x:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        low, high = axes.get_xlim()
+        if high - low < 1:  # one update
+            axes.set_xlim(low - 1, high + 1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
 
 
 def last_value(ys: Numbers, window: int) -> float:

@@ -1,13 +1,30 @@
 """What a plot is before and after it is drawn: frozen records."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from marl_bench.reporting.plots.theme import Theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+HEADINGS: Mapping[str, str] = {
+    "differences": "Paired differences with their intervals",
+    "differences_oracle": "Paired differences of the oracle",
+    "score_by_update": "Learning curves",
+    "oracle_by_update": "Oracle by update",
+    "score_by_kl": "Score against distance from SFT",
+    "updates_to_parity": "Updates to parity",
+    "paired_differences": "Differences prompt by prompt",
+    "score_distributions": "Distributions of scores",
+    "length": "Length of responses",
+    "best_of_n": "Best of N",
+    "temperature_sweep": "Sampling temperature",
+    "macro_lengths": "Lengths of macro actions",
+    "credit_by_position": "Credit by position",
+}
+"""What each kind of plot is called where its title, a sentence, would be too long."""
 
 WIDTH_INCHES = 7.6
 """Width of every plot: what a page of text and a slide's half hold without scaling."""
@@ -67,18 +84,22 @@ class Plot:
     png: bytes = b""
 
     @property
-    def file_name(self) -> str:
-        """Name of the file that a document without themes shows: the PNG if there is one, else the light SVG."""
-        return f"{self.name}.png" if self.png else f"{self.name}.svg"
+    def heading(self) -> str:
+        """What kind of plot it is, for a heading over it."""
+        kind = self.name.rstrip("_0123456789")
+        return HEADINGS.get(kind, kind.replace("_", " ").capitalize())
 
-    def files(self) -> dict[str, bytes]:
-        """Returns file name to bytes of the formats that were drawn."""
-        every = {
-            f"{self.name}.png": self.png,
-            f"{self.name}.svg": self.svg.encode(),
-            f"{self.name}-dark.svg": self.dark_svg.encode(),
-        }
-        return {name: data for name, data in every.items() if data}
+    def files(self, formats: Collection[str]) -> dict[str, bytes]:
+        """Returns file name to bytes of these formats, first the file that a document without themes shows."""
+        data = (self.png, self.svg.encode(), self.dark_svg.encode())
+        known = dict(zip(file_names(self.name, ("png", "svg")), data, strict=True))
+        return {name: known[name] for name in file_names(self.name, formats) if known[name]}
+
+
+def file_names(name: str, formats: Collection[str]) -> list[str]:
+    """Returns the names of a plot's files in these formats."""
+    names = [f"{name}.png"] if "png" in formats else []
+    return names + ([f"{name}.svg", f"{name}-dark.svg"] if "svg" in formats else [])
 
 
 @dataclasses.dataclass(frozen=True)

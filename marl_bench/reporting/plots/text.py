@@ -24,7 +24,7 @@ def text_points(text: str, size: float, *, bold: bool = False) -> float:
 
     # Ten pixels a point: at one, hinting would round every letter.
     renderer = RendererAgg(1, 1, 720)  # type: ignore[no-untyped-call]
-    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
     return float(renderer.get_text_width_height_descent(text, font, False)[0]) / 10  # type: ignore[no-untyped-call]
 
 
@@ -54,12 +54,20 @@ def shortened(text: str, size: float, *, width: float, bold: bool = False) -> st
     text = " ".join(text.split())
     if text_points(text, size, bold=bold) <= width:
         return text
-    for kept in range(len(text) - 1, 1, -1):
-        head = (kept + 1) // 2
-        candidate = text[:head] + ELLIPSIS + text[len(text) - (kept - head) :]
-        if text_points(candidate, size, bold=bold) <= width:
-            return candidate
-    return ELLIPSIS
+    # The most characters that fit, by halving: a label may have thousands.
+    fits, too_wide = 1, len(text)
+    while too_wide - fits > 1:
+        middle = (fits + too_wide) // 2
+        if text_points(_without_middle(text, middle), size, bold=bold) <= width:
+            fits = middle
+        else:
+            too_wide = middle
+    return _without_middle(text, fits)
+
+
+def _without_middle(text: str, kept: int) -> str:
+    head = (kept + 1) // 2
+    return text[:head] + ELLIPSIS + text[len(text) - (kept - head) :]
 
 
 def _pieces(text: str, size: float, *, width: float, bold: bool) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from marl_bench.interfaces import TaskSpec
+from marl_bench.judging.prompts import load_judge_prompts
 from marl_bench_tasks.webgpt.task import Options, WebgptTask
 
 TASK = TaskSpec(
@@ -11,6 +12,7 @@ TASK = TaskSpec(
     summary="long answers with references (openai/webgpt_comparisons); embedded questions with a known optimum",
     build=WebgptTask,
     config_type=Options,
+    judge_prompts=load_judge_prompts(Path(__file__).parent / "judge_prompts.yaml"),
     base_model=Path(__file__).parent / "tiny_base",
     settings={
         "tiny": {

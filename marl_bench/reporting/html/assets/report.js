@@ -460,7 +460,7 @@
       ? make("span", { className: "badge", textContent: "reference" })
       : make("span", { className: `badge ${outcome}`, textContent: `${SIGNS[outcome]} ${outcome} by ${by}${size === null || by.startsWith("judge") ? "" : ` ${number(size, { signed: true })}`}` });
     const cell = cells.get(one.arm);
-    const facts = one.text === null ? [] : [`${cell.tokens[row].toLocaleString("en-US")} tokens`, cell.cut[row] ? "truncated" : "", one.macros ? `${one.macros[0].length} macro actions` : ""];
+    const facts = one.text === null ? [] : [cell.tokens[row] < 0 ? "" : `${cell.tokens[row].toLocaleString("en-US")} tokens`, cell.cut[row] ? "truncated" : "", one.macros ? `${one.macros[0].length} macro actions` : ""];
     const node = make("section", { className: "card", "aria-label": label },
       make("h4", {}, label),
       make("p", { className: "card-facts" }, badge, make("span", { textContent: facts.filter(Boolean).join(" · ") })));
