@@ -90,6 +90,7 @@ def test_a_dry_run_shows_values_with_their_origin_and_leaves_nothing_behind(cli,
         (["run", "--set", "ppo.learning_rate=.inf"], "ppo.learning_rate (--set): Input should be a finite number"),
         (["run", "--set", "ppo=3"], "'ppo' (--set): is a section"),
         (["report", "nowhere"], "no experiment there"),
+        (["report", ".", "--format", "md,htlm"], "unknown report format 'htlm'. Did you mean 'html'"),
         (["list", "taks"], "unknown kind 'taks'. Did you mean 'tasks'"),
     ],
 )

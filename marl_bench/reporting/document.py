@@ -154,8 +154,9 @@ def _limits(comparison: Comparison) -> str:
 def _remake() -> str:
     text = (
         "```\nmarl-bench report <folder of the run>\n```\n\n"
-        "This file, `scores.csv` and the plots come from the stored records alone. Times and memory, which change from "
-        "run to run, stand in `costs.csv`."
+        "This file, `scores.csv`, the tables and the plots come from the stored records alone; `--format` chooses among "
+        "them, and adds LaTeX and plain data. Times and memory, which change from "
+        "run to run, stand in `costs.csv` and the tables of costs."
     )
     return _section("How to remake this report", text)
 

@@ -18,7 +18,7 @@ def escaped(text: str) -> str:
 
 def breakable(text: str) -> str:
     """Returns escaped text that a narrow column may break after the joints of an arm's name."""
-    return re.sub(r"([_:,(])(?=\S)", r"\1<wbr>", escaped(text))
+    return re.sub(r"([_:,])(?=\S)", r"\1<wbr>", escaped(text))
 
 
 def anchor(title: str) -> str:
