@@ -1,6 +1,6 @@
 """`python -m marl_bench` is `marl-bench`."""
 
-from marl_bench.cli import main
+from marl_bench.cli.main import main
 
 if __name__ == "__main__":
     main()

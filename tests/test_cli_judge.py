@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from marl_bench.cli import main
+from marl_bench.cli.main import main
 from marl_bench.errors import JudgeError
 
 _spec = importlib.util.spec_from_file_location("judging_conftest", Path(__file__).parent / "judging" / "conftest.py")
@@ -118,7 +118,7 @@ def test_a_run_that_shall_be_judged_without_a_key_stops_before_any_work(cli, tmp
 
 
 def test_a_judge_that_fails_after_a_run_leaves_it_complete_and_says_how_to_go_on(make_run, server, wire, capsys):
-    from marl_bench.cli_judge import judge_complete_run
+    from marl_bench.cli.judge import judge_complete_run
     from marl_bench.plugins import Registry
 
     root = make_run(text=text).root

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from marl_bench.cli import main
+from marl_bench.cli.main import main
 
 LEAKY = """
 from marl_bench.interfaces import TerminationSpec

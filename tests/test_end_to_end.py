@@ -168,7 +168,7 @@ def test_the_same_command_again_finishes_at_once_and_changes_nothing(finished):
 def test_the_report_is_remade_from_records_alone_byte_for_byte(finished, tmp_path):
     folder, _, _ = finished
     code = (
-        "import sys\nfrom marl_bench.cli import main\n"
+        "import sys\nfrom marl_bench.cli.main import main\n"
         f"try: main(['report', {str(folder)!r}, '--out', {str(tmp_path)!r}])\n"
         "except SystemExit as error: assert not error.code\n"
         "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from marl_bench.cli_evaluate import evaluate
+from marl_bench.cli.evaluate import evaluate
 from marl_bench.errors import ConfigError, ModelError, UnknownNameError
 from marl_bench.reevaluation import evaluate_again, plan_evaluation
 from marl_bench.run_dir import RunDir, read_cells

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from marl_bench.authoring.scaffold import new_task
-from marl_bench.cli_task import app
+from marl_bench.cli.task import app
 from marl_bench.errors import ConfigError
 
 README = Path(__file__).parents[2] / "README.md"

@@ -20,7 +20,7 @@ from marl_bench.bench.coverage import (
 from marl_bench.bench.coverage_cases import coverage_cases
 from marl_bench.bench.power_cases import power_cases
 from marl_bench.bench.simulated_data import pass_at_k_truth
-from marl_bench.cli import main
+from marl_bench.cli.main import main
 from marl_bench.errors import ConfigError
 from marl_bench.statistics.intervals import Interval
 

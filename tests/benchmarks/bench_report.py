@@ -2,7 +2,7 @@
 
 import sys
 
-from marl_bench.cli import main
+from marl_bench.cli.main import main
 
 if __name__ == "__main__":
     main(["bench", "report", *sys.argv[1:]])

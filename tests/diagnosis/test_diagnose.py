@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from marl_bench.cli import main
+from marl_bench.cli.main import main
 from marl_bench.diagnosis.diagnose import DiagnosisSize, diagnose, estimators
 from marl_bench.diagnosis.report import quality_table, write_diagnosis
 from marl_bench.errors import ConfigError, UnknownNameError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from marl_bench.cli import main
+from marl_bench.cli.main import main
 from marl_bench.errors import JudgeError, RecordError, RunFolderError
 from marl_bench.judge_batches import collect_jobs, jobs_folder, open_service, submit, wait_for_jobs, what_to_submit
 from marl_bench.judgements import judgement_folders, read_pairs

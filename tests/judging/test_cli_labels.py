@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from marl_bench.cli import main
+from marl_bench.cli.main import main
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from marl_bench.cli import main
+from marl_bench.cli.main import main
 from marl_bench.errors import ConfigError, DataError, ModelError, RecordError, RunFolderError, UnknownNameError
 from marl_bench.models.loading import model_folder
 from marl_bench.outside.answers import ANSWERS

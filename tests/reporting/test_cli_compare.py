@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from marl_bench.cli import main
+from marl_bench.cli.main import main
 
 SCORE = "reward_model_score"
 BASE = [float(place) for place in range(8)]

@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 
-from marl_bench.cli_sweeps import best_of_n as best_of_n_verb
-from marl_bench.cli_sweeps import sweep_temperature as sweep_verb
+from marl_bench.cli.sweeps import best_of_n as best_of_n_verb
+from marl_bench.cli.sweeps import sweep_temperature as sweep_verb
 from marl_bench.errors import ConfigError, RecordError, UnknownNameError
 from marl_bench.run_dir import RunDir, read_cells
 from marl_bench.sampling_curves import read_curves

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from marl_bench.cli.shared import PluginPaths
 from marl_bench.errors import TaskContractError
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ Preset = Annotated[str, typer.Option(metavar="PRESET", help="Preset whose limits
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Dotted key, for example task_options.x=1 (repeatable)."),
-]
-PluginPaths = Annotated[
-    list[Path] | None,
-    typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable)."),
 ]
 
 

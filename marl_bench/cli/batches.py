@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from marl_bench.cli.shared import PluginPaths
+
 if TYPE_CHECKING:
     from marl_bench.judge_batches import Collected, Todo
     from marl_bench.judging.batch_jobs import BatchJob
@@ -49,10 +51,7 @@ def submit(  # noqa: PLR0913 (one parameter an option)
     price: Annotated[str | None, typer.Option(metavar="IN,OUT", help="As in judge, before the batch discount.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show requests, tokens and cost; send nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-    plugin: Annotated[
-        list[Path] | None,
-        typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable)."),
-    ] = None,
+    plugin: PluginPaths = None,
 ) -> None:
     """Send the questions that judge would ask as batch jobs, at half the price; the same command again sends nothing twice."""
     from marl_bench.display import counted

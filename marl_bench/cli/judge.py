@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from marl_bench.cli_batches import warn_of_open_batches
-from marl_bench.cli_labels import KeyFile, LabelFiles, Partial, report_labels, show_agreement, take_judge_labels
+from marl_bench.cli.batches import warn_of_open_batches
+from marl_bench.cli.labels import KeyFile, LabelFiles, Partial, report_labels, show_agreement, take_judge_labels
+from marl_bench.cli.shared import PluginPaths
 from marl_bench.errors import ConfigError, MarlBenchError
 from marl_bench.judgements import MAX_UNSCORED
 
@@ -113,10 +114,7 @@ def pairs(  # noqa: PLR0913 (one parameter an option)
     partial_labels: Partial = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show calls, tokens and cost; ask nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results are still printed.")] = False,
-    plugin: Annotated[
-        list[Path] | None,
-        typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable)."),
-    ] = None,
+    plugin: PluginPaths = None,
 ) -> None:
     """Judge every arm against SFT and against the token arm; the same command again goes on from the stored answers."""
     from marl_bench.judge_runs import Server

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from marl_bench.cli_options import show_table
+from marl_bench.cli.shared import show_table
 from marl_bench.errors import ConfigError
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from marl_bench.cli.shared import PluginPaths
+
 
 def diagnose(  # noqa: PLR0913 (one parameter an option)
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished experiment.", show_default=False)],
@@ -25,10 +27,7 @@ def diagnose(  # noqa: PLR0913 (one parameter an option)
     ] = 20,
     seed: Annotated[int, typer.Option(metavar="N", help="Of all sampling.")] = 0,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads.")] = 1,
-    plugin: Annotated[
-        list[Path] | None,
-        typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable)."),
-    ] = None,
+    plugin: PluginPaths = None,
 ) -> None:
     """Compare the advantages that each rule estimates with Monte-Carlo advantages, on responses of a run's policy."""
     import torch

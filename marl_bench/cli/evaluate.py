@@ -1,11 +1,11 @@
 """The verb `marl-bench evaluate`: parse, call one function, print."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from marl_bench.cli.shared import PluginPaths, show_comparison
 from marl_bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -117,10 +117,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     ] = None,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results are still printed.")] = False,
-    plugin: Annotated[
-        list[Path] | None,
-        typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable)."),
-    ] = None,
+    plugin: PluginPaths = None,
 ) -> None:
     """Evaluate the policies of a finished run on other prompts, or models and samples made elsewhere; nothing is trained."""
     from marl_bench.config import parse_override
@@ -221,12 +218,5 @@ def _use_threads(count: int) -> None:
 
 
 def _show(files: "ReportFiles") -> None:
-    from marl_bench.reporting.terminal import summary_as_text, summary_for_terminal
-
-    if sys.stdout.isatty():
-        from rich.console import Console
-
-        Console().print(summary_for_terminal(files.comparison))
-    else:
-        typer.echo(summary_as_text(files.comparison))
+    show_comparison(files.comparison)
     typer.echo(f"Report: {files.report}")

@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from marl_bench.reporting.comparison import Comparison
     from marl_bench.reporting.tables import Table
 
 REFERENCE_DIR = Path("results") / "reference"
 
+PluginPaths = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable)."),
+]
 ReferenceDir = Annotated[Path, typer.Option(metavar="FOLDER", help="Where named references lie.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail unless every margin is shown to be kept.")]
 MaxUnscored = Annotated[
@@ -19,6 +24,18 @@ MaxUnscored = Annotated[
         metavar="SHARE", min=0, max=1, help="Largest share without a score (or partner) that a margin allows."
     ),
 ]
+
+
+def show_comparison(comparison: "Comparison") -> None:
+    """Prints the summary of a comparison: tables for a terminal, or an item a line for pipes."""
+    from marl_bench.reporting.terminal import summary_as_text, summary_for_terminal
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(summary_for_terminal(comparison))
+    else:
+        typer.echo(summary_as_text(comparison))
 
 
 def show_table(table: "Table") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marl_bench.cli_options import REFERENCE_DIR, MaxUnscored, ReferenceDir, Strict, show_table
+from marl_bench.cli.shared import REFERENCE_DIR, MaxUnscored, ReferenceDir, Strict, show_table
 from marl_bench.errors import ConfigError, RegressionError
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from marl_bench.cli.shared import PluginPaths
 from marl_bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,10 +35,6 @@ Sets = Annotated[
 ]
 Threads = Annotated[int, typer.Option(metavar="N", min=1, help="Threads.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; results are still printed.")]
-Plugins = Annotated[
-    list[Path] | None,
-    typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable)."),
-]
 
 
 def best_of_n(  # noqa: PLR0913 (one parameter an option)
@@ -49,7 +46,7 @@ def best_of_n(  # noqa: PLR0913 (one parameter an option)
     set_: Sets = None,
     threads: Threads = 1,
     quiet: Quiet = False,
-    plugin: Plugins = None,
+    plugin: PluginPaths = None,
 ) -> None:
     """Choose the best of N responses by the run's score: how score and oracle move, and whether SFT reaches the trained arms that way.
 
@@ -81,7 +78,7 @@ def sweep_temperature(  # noqa: PLR0913 (one parameter an option)
     set_: Sets = None,
     threads: Threads = 1,
     quiet: Quiet = False,
-    plugin: Plugins = None,
+    plugin: PluginPaths = None,
 ) -> None:
     """Sample every arm at several temperatures: score, oracle, KL, length, repetition, diversity.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from marl_bench.cli_options import REFERENCE_DIR, MaxUnscored, ReferenceDir, Strict, show_table
+from marl_bench.cli.shared import REFERENCE_DIR, MaxUnscored, ReferenceDir, Strict, show_table
 from marl_bench.errors import ConfigError, RegressionError
 
 app = typer.Typer(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from marl_bench.cli.shared import PluginPaths
 from marl_bench.errors import ConfigError, RuleContractError
 
 if TYPE_CHECKING:
@@ -17,11 +18,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-PluginPaths = Annotated[
-    list[Path] | None,
-    typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable)."),
-]
 
 
 @app.command(epilog="Example: marl-bench rule show 'fixed(n=5)'")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from marl_bench.cli.shared import PluginPaths
 from marl_bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,10 +49,7 @@ def sheet(
         list[str] | None,
         typer.Option(metavar="ARM", help="Only against these arms (repeatable).  [default: SFT and token PPO]"),
     ] = None,
-    plugin: Annotated[
-        list[Path] | None,
-        typer.Option("--plugin", metavar="PATH", help="File or folder with further plugins (repeatable)."),
-    ] = None,
+    plugin: PluginPaths = None,
 ) -> None:
     """Write a blind annotation sheet (CSV) and, apart from it, its key."""
     from marl_bench.judging.labels import pairs_for_sheet

@@ -1,0 +1,205 @@
+"""The verb `marl-bench run`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from marl_bench.cli.judge import check_judge, judge_complete_run
+from marl_bench.cli.shared import PluginPaths, show_comparison
+from marl_bench.errors import CellFailedError
+
+if TYPE_CHECKING:
+    from marl_bench.config import ResolvedConfig
+    from marl_bench.display import Display
+    from marl_bench.planning import Plan
+    from marl_bench.plugins import Registry
+
+DEFAULT_PRESET = "tiny"
+
+
+def run(  # noqa: PLR0913 (one parameter an option)
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Task; see marl-bench list tasks.  [default: tldr]")
+    ] = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ARM",
+            help="BASELINE[:RULE(args)][@option=value,...] or a grid (repeatable); bare macro_ppo is fixed(n=5).",
+        ),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Number of seeds.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="Preset; see marl-bench list presets.  [default: tiny]")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML file with configuration keys.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Dotted key, for example ppo.kl_coef=0.1 (repeatable)."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="embedded, hub, or a folder with the hub's schema.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="tiny, a hub id, or a from_pretrained folder.")
+    ] = None,
+    sft_model: Annotated[str | None, typer.Option(metavar="PATH", help="Finished SFT model; skips that stage.")] = None,
+    reward_model: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Finished reward model; skips that stage.")
+    ] = None,
+    reward: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="[WEIGHT*]SOURCE (repeatable): task, classifier:FOLDER_OR_HUB_ID, python:FILE.py:NAME.  [default: task]",
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC",
+            help="Metric beside the task's own (repeatable): a name (marl-bench list metrics), python:FILE.py:NAME, evaluate:NAME:RESULT.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The experiment's own folder.  [default: results/TASK-PRESET-HASH]"),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="At most N items of each stage's data and of the evaluation.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Worker processes.  [default: one a core]")
+    ] = None,
+    threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of each worker.")] = 1,
+    with_controls: Annotated[
+        bool,
+        typer.Option("--with-controls", help="Add the controls of every macro arm that are not among the arms yet."),
+    ] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(metavar="JUDGE", help="Then judge by openai:MODEL; marl-bench judge has all its options."),
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help="Server of the judge.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show configuration, cells and an estimate; do nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results are still printed.")] = False,
+    plugin: PluginPaths = None,
+) -> None:
+    """Train and compare the arms of a task; the same command again goes on from what is finished."""
+    from marl_bench.controls import add_controls
+    from marl_bench.experiment import check_plan, default_jobs, run_plan
+    from marl_bench.planning import make_plan
+    from marl_bench.plugins import Registry
+    from marl_bench.reporting.comparison import Comparison
+
+    options = {
+        "--task": ("task", task),
+        "--arm": ("arms", arm or None),
+        "--seeds": ("seeds", seeds),
+        "--data": ("data.source", data),
+        "--model": ("model.path", model),
+        "--sft-model": ("sft.path", sft_model),
+        "--reward-model": ("reward_model.path", reward_model),
+        "--reward": ("reward.sources", reward or None),
+        "--metric": ("evaluation.metrics", metric or None),
+        "--limit": ("data.limit", limit),
+    }
+    registry = Registry(plugin or [])
+    resolved = _resolved(preset, config, options, set_ or [], registry)
+    if with_controls:
+        resolved = add_controls(resolved, registry)
+    plan = make_plan(resolved, registry, out=out, jobs=jobs or default_jobs(), threads=threads)
+    for warning in plan.warnings():
+        typer.echo(f"Warning: {warning}", err=True)
+    check_plan(plan)
+    if judge is not None:
+        check_judge(judge, base_url)
+    if dry_run:
+        _show_plan(plan, resolved)
+        return
+    with _display(plan, quiet=quiet) as display:
+        try:
+            comparison = run_plan(plan, listener=display.show)
+        except CellFailedError as error:
+            if isinstance(error.comparison, Comparison):
+                show_comparison(error.comparison)  # what did not fail is a result
+            raise
+    show_comparison(comparison)
+    typer.echo(f"Report: {plan.root / 'report.md'}")
+    if judge is not None:
+        judge_complete_run(plan.root, judge, base_url, registry=registry, quiet=quiet)
+
+
+def _resolved(
+    preset: str | None,
+    file: Path | None,
+    options: dict[str, tuple[str, Any]],
+    overrides: Sequence[str],
+    registry: "Registry",
+) -> "ResolvedConfig":
+    from marl_bench.config import nested, parse_override, read_config_file, resolve
+
+    layers: list[tuple[str, Any]] = []
+    if file is not None:
+        content = read_config_file(file)
+        file_preset = content.pop("preset", None)
+        preset = preset or file_preset
+        layers.append((str(file), content))
+    layers += [(name, nested(key, value)) for name, (key, value) in options.items() if value is not None]
+    return resolve(
+        preset=preset or DEFAULT_PRESET,
+        layers=layers,
+        overrides=[parse_override(text) for text in overrides],
+        task_settings=registry.task_settings,
+    )
+
+
+def _display(plan: "Plan", *, quiet: bool) -> "Display":
+    from marl_bench.display import Bars, Lines, Quiet, TimeLeft
+    from marl_bench.estimate import work_of
+    from marl_bench.experiment import remaining
+
+    if quiet:
+        return Quiet()
+    todo = remaining(plan)
+    time_left = TimeLeft(
+        work_of(plan, trained_cells=plan.trained_cells()), shared=todo.shared, cells=len(todo.cells), jobs=plan.jobs
+    )
+    if todo.finished:
+        typer.echo(f"{todo.finished} of {len(plan.cells())} cells are complete already.", err=True)
+    if not sys.stderr.isatty():
+        return Lines(sys.stderr, time_left)
+    from rich.console import Console
+
+    return Bars(Console(stderr=True), time_left)
+
+
+def _show_plan(plan: "Plan", resolved: "ResolvedConfig") -> None:
+    from marl_bench.config import describe
+    from marl_bench.display import duration
+    from marl_bench.estimate import work_of
+    from marl_bench.experiment import remaining
+    from marl_bench.models.loading import count_parameters
+
+    typer.echo("Configuration (key = value, from)")
+    for key, value, origin in describe(resolved):
+        typer.echo(f"  {key} = {value}  ({origin})")
+    todo = remaining(plan)
+    typer.echo(f"Experiment {plan.root} (hash {plan.config_hash[:12]})")
+    for arm in plan.arms:
+        typer.echo(f"  arm {arm.label} -> cells/{arm.name}-seed0 .. seed{plan.config.seeds - 1}")
+    typer.echo(f"Cells: {len(plan.cells())}, of which {todo.finished} are complete; {plan.jobs} side by side")
+    config = plan.config
+    parameters = count_parameters(config.sft.path or plan.base_model)
+    ppo = config.ppo
+    typer.echo(
+        f"Sizes: {parameters:,} parameters; {ppo.updates or 'one pass of'} updates of {ppo.batch_size} prompts, up to "
+        f"{config.sampling.max_prompt_tokens} + {config.sampling.max_response_tokens} tokens"
+    )
+    seconds = work_of(plan, trained_cells=plan.trained_cells()).seconds(parameters=parameters, jobs=plan.jobs)
+    typer.echo(f"Estimate on one CPU core a job, if nothing were complete: about {duration(seconds)}")
