@@ -25,7 +25,7 @@ from marl_bench.models.actors import Actors, load_actors
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
-from marl_bench.provenance import environment
+from marl_bench.provenance import environment, now
 from marl_bench.records import Prompt, Response, RunRecord
 from marl_bench.reward_sources import COMBINED_SCORE, is_own_reward, parse_reward_sources
 from marl_bench.run_dir import (
@@ -303,7 +303,7 @@ def _costs(folder: Path, *, began: float, trained: float, updates: int) -> Mappi
     seconds = {part: sum(line[f"{part}_seconds"] for line in timings) for part in ("rollout", "update", "reward_wait")}
     seconds |= {"evaluation": ended - trained, "total": ended - began}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
-    costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak}
+    costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak, "finished_at": now()}
     if updates:
         # The median: the first update of a worker also pays for what is loaded and compiled once.
         costs["seconds_per_update"] = statistics.median(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from marl_bench.cli_batches import add_batch_verbs
 from marl_bench.cli_bench import app as bench_app
 from marl_bench.cli_compare import compare
 from marl_bench.cli_diagnose import diagnose
@@ -16,6 +17,7 @@ from marl_bench.cli_execute import doctor, execute
 from marl_bench.cli_history import history
 from marl_bench.cli_judge import app as judge_app
 from marl_bench.cli_judge import check_judge, judge_complete_run
+from marl_bench.cli_labels import KeyFile, LabelFiles, Partial, add_label_verbs, take_judge_labels
 from marl_bench.cli_reference import app as reference_app
 from marl_bench.cli_rules import app as rule_app
 from marl_bench.cli_sweeps import best_of_n, sweep_temperature
@@ -44,15 +46,21 @@ app = typer.Typer(
 app.add_typer(rule_app, name="rule")
 app.add_typer(task_app, name="task")
 app.add_typer(bench_app, name="bench")
+app.add_typer(judge_app, name="judge")
 app.add_typer(reference_app, name="reference")
 app.command(
     epilog="Examples:  marl-bench compare OLD NEW --fail-on-regression oracle:0.05  |  "
     "marl-bench compare RUN:sft 'RUN:macro_ppo:fixed(n=5)'  |  marl-bench compare RUN"
 )(compare)
 app.command(epilog="Example: marl-bench history results results/reference --metric oracle --plot history.png")(history)
-app.add_typer(judge_app, name="judge")
+add_label_verbs(judge_app)
+add_batch_verbs(judge_app)
 app.command(epilog="Example: marl-bench diagnose results/RUN --arm macro_ppo:fixed(n=5)")(diagnose)
-app.command(epilog="Example: marl-bench evaluate results/RUN --set evaluation.temperature=0 --metric words")(evaluate)
+app.command(
+    epilog="Examples:  marl-bench evaluate results/RUN --set evaluation.temperature=0 --metric words  |  "
+    "marl-bench evaluate --task tldr --model FOLDER_OR_ID --samples mine=FILE --against mine  |  "
+    "marl-bench evaluate --run results/RUN --model FOLDER_OR_ID --against sft"
+)(evaluate)
 app.command(
     epilog="Examples:  marl-bench execute --samples samples.jsonl --problems humaneval  |  "
     "marl-bench execute --samples samples.jsonl --problems FOLDER --k 1,5,10 --timeout 4"
@@ -242,6 +250,9 @@ def report(
             help="Some of md, csv, json, latex, html, png, svg, joined by commas.  [default: md,csv,html,png,svg]",
         ),
     ] = None,
+    judge_labels: LabelFiles = None,
+    key: KeyFile = None,
+    partial_labels: Partial = False,
 ) -> None:
     """Make the report again from records alone, without torch."""
     from marl_bench.reporting.formats import parse_formats
@@ -249,6 +260,8 @@ def report(
     from marl_bench.run_dir import RunDir
 
     formats = parse_formats(format_ or [])
+    if judge_labels:
+        take_judge_labels(runs, judge_labels, key=key, partial=partial_labels)
     if out is None:
         if len(runs) > 1:
             raise ConfigError("report: of several runs needs a folder of its own; give --out FOLDER.")

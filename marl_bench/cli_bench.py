@@ -1,18 +1,19 @@
 """The verbs of `marl-bench bench`: parse, call one function, print."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from marl_bench.errors import ConfigError
+from marl_bench.errors import ConfigError, CoverageError
 
 if TYPE_CHECKING:
     from marl_bench.reporting.tables import Table
 
 app = typer.Typer(
-    help="Benchmarks of marl-bench's own speed.",
+    help="Benchmarks of marl-bench's own speed, and of what its statistics claim.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -69,6 +70,99 @@ def execution(
     _write(as_json(result), json)
 
 
+@app.command(epilog="Example: marl-bench bench rouge --processes 4")
+def rouge(
+    pairs: Annotated[int, typer.Option(metavar="N", min=1, help="Pairs of texts of a round.")] = 10_000,
+    words: Annotated[int, typer.Option(metavar="N", min=1, help="Mean words of each text.")] = 60,
+    processes: Annotated[int, typer.Option(metavar="N", min=1, help="Processes side by side.")] = 2,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds, in which the contenders take turns.")] = 3,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every measured time.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Compare ROUGE over processes with rouge-score's own loop; the values must be the same."""
+    from marl_bench.bench.rouge import RougeSize, as_json, bench_rouge, tables
+    from marl_bench.display import counted
+
+    size = RougeSize(pairs=pairs, words=words, processes=processes, rounds=rounds)
+    with counted("turn", done=0, total=2 * rounds, quiet=quiet) as show:
+        result = bench_rouge(size, show=show)
+    _show(tables(result))
+    _write(as_json(result), json)
+
+
+@app.command(epilog="Example: marl-bench bench report --json bench.json")
+def report(
+    samples: Annotated[
+        int, typer.Option(metavar="N", min=100, help="Samples of each of the two compared runs.")
+    ] = 10_000,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds, in which the contenders take turns.")] = 5,
+    memory_samples: Annotated[
+        int, typer.Option(metavar="N", min=100, help="Samples of the run whose report's memory is measured.")
+    ] = 1_000_000,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every measured number.")] = None,
+) -> None:
+    """Measure compare and report on stored samples: time with start-up, columns against objects, peak memory."""
+    from marl_bench.bench.report import ReportSize, as_json, bench_report, tables
+
+    result = bench_report(ReportSize(samples=samples, rounds=rounds, memory_samples=memory_samples))
+    _show(tables(result))
+    _write(as_json(result), json)
+
+
+@app.command(epilog="Example: marl-bench bench statistics --share 0.1 --json coverage.json")
+def statistics(
+    share: Annotated[
+        float,
+        typer.Option(metavar="X", min=0.001, max=100.0, help="Share of the simulations (all of them: 10 minutes)."),
+    ] = 1.0,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write every figure, case by case; a call that was cut short goes on from it."
+        ),
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the tables.")] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only cases whose names have this in them, such as 'win rate'.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Simulate how often intervals hold the truth and tests see a difference; exit status 1 if one does not do what it should."""
+    from marl_bench.bench import coverage_report
+    from marl_bench.bench.coverage import bench_statistics
+    from marl_bench.bench.coverage_cases import coverage_cases
+    from marl_bench.bench.power_cases import power_cases
+    from marl_bench.display import counted
+
+    if only is not None and (json or markdown):
+        raise ConfigError("--only: the files hold all cases; leave --json and --markdown out, or --only.")
+    coverage = [case for case in coverage_cases() if (only or "") in case.name]
+    power = [case for case in power_cases() if (only or "") in case.name]
+    if not coverage and not power:
+        raise ConfigError(
+            f"--only '{only}': no case has that in its name; for example 'win rate', 'seeds' or '50 prompts'."
+        )
+    names = {case.name for case in coverage} | {case.name for case in power}
+    known = {name: found for name, found in coverage_report.known(json).items() if name in names}
+    with counted("case", done=0, total=len(names), quiet=quiet) as show:
+
+        def keep(done: Mapping[str, Mapping[str, Any]], last: str) -> None:
+            _write_file(coverage_report.progress(done), json, "--json")
+            show(len(done), last)
+
+        result = bench_statistics(coverage, power, share=share, known=known, keep=keep)
+    _show(coverage_report.tables(result))
+    _write(coverage_report.as_json(result), json, noun="Figures")
+    shown_share = f" --share {share:g}" if share != 1 else ""
+    command = f"{coverage_report.COMMAND}{shown_share} --json coverage.json --markdown coverage.md"
+    if markdown is not None:
+        _write_file(coverage_report.as_markdown(result, command=command), markdown, "--markdown")
+    if result.outside():
+        raise CoverageError(
+            f"bench statistics: {len(result.outside())} cases lie outside of their range, marked '!' above."
+        )
+
+
 @app.command(epilog="Example: marl-bench bench judge --concurrency 64 --milliseconds 200")
 def judge(
     concurrency: Annotated[int, typer.Option(metavar="N", min=1, max=512, help="Questions at a time.")] = 64,
@@ -100,13 +194,21 @@ def _show(found: "list[Table]") -> None:
             typer.echo(table.note)
 
 
-def _write(content: dict[str, Any], path: Path | None) -> None:
-    from marl_bench.run_dir import write_json_atomically
+def _write(content: dict[str, Any], path: Path | None, *, noun: str = "Times") -> None:
+    if path is not None:
+        _write_file(content, path, "--json")
+        typer.echo(f"{noun}: {path}")
+
+
+def _write_file(content: dict[str, Any] | str, path: Path | None, option: str) -> None:
+    from marl_bench.run_dir import write_json_atomically, write_text_atomically
 
     if path is None:
         return
     try:
-        write_json_atomically(path, content)
+        if isinstance(content, str):
+            write_text_atomically(path, content)
+        else:
+            write_json_atomically(path, content)
     except OSError as error:
-        raise ConfigError(f"--json {path}: cannot be written ({error.strerror or error}).") from error
-    typer.echo(f"Times: {path}")
+        raise ConfigError(f"{option} {path}: cannot be written ({error.strerror or error}).") from error

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from marl_bench.cli_batches import warn_of_open_batches
+from marl_bench.cli_labels import KeyFile, LabelFiles, Partial, report_labels, show_agreement, take_judge_labels
 from marl_bench.errors import ConfigError, MarlBenchError
 from marl_bench.judgements import MAX_UNSCORED
 
@@ -61,7 +63,7 @@ def _verbs() -> None:
 )
 def pairs(  # noqa: PLR0913 (one parameter an option)
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.", show_default=False)],
-    judge: Annotated[str, typer.Option(metavar="JUDGE", help="openai:MODEL, by its exact id.", show_default=False)],
+    judge: Annotated[str | None, typer.Option(metavar="JUDGE", help="openai:MODEL, by its exact id.")] = None,
     base_url: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Server that speaks the OpenAI API, for example http://127.0.0.1:8000/v1."),
@@ -106,6 +108,9 @@ def pairs(  # noqa: PLR0913 (one parameter an option)
     ask_again: Annotated[
         bool, typer.Option("--ask-again", help="Ask again what was answered without a verdict.")
     ] = False,
+    judge_labels: LabelFiles = None,
+    key: KeyFile = None,
+    partial_labels: Partial = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show calls, tokens and cost; ask nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results are still printed.")] = False,
     plugin: Annotated[
@@ -123,6 +128,13 @@ def pairs(  # noqa: PLR0913 (one parameter an option)
     from marl_bench.plugins import Registry
     from marl_bench.run_dir import RunDir
 
+    if judge_labels and not dry_run:
+        take_judge_labels(runs, judge_labels, key=key, partial=partial_labels)
+    if judge is None:
+        if not judge_labels:
+            raise ConfigError("judge: nobody to ask; give --judge openai:MODEL, or --judge-labels FILE.")
+        report_labels(runs)
+        return
     options = JudgeOptions(
         judge,
         own_server=server_address(base_url) is not None,
@@ -143,8 +155,10 @@ def pairs(  # noqa: PLR0913 (one parameter an option)
     if dry_run:
         show_judging_plan(plan, limits)
         return
+    warn_of_open_batches(plan, runs[0])
     server = Server(base_url, timeout_seconds=timeout, patience=Patience(wait_seconds=patience))
     judge_and_show(plan, server, limits, max_unscored=max_unscored, quiet=quiet)
+    show_agreement(runs)
 
 
 def check_judge(judge: str, base_url: str | None) -> None:

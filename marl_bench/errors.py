@@ -94,6 +94,12 @@ class UnscoredError(MarlBenchError, RuntimeError):
     exit_status = 1
 
 
+class CoverageError(MarlBenchError, RuntimeError):
+    """An interval does not hold the truth, or a test does not reject, as often as it should."""
+
+    exit_status = 1
+
+
 class RegressionError(MarlBenchError, AssertionError):
     """A run is worse than what it is held against by more than a margin, with confidence; or was not shown not to be, where that was asked."""
 

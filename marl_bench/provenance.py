@@ -1,5 +1,6 @@
 """What a record says of the program and the machine that made it: no paths, no host or user names. No torch."""
 
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -34,6 +35,11 @@ def environment(*, device: str, threads: int) -> dict[str, Any]:
         "git_commit": commit,
         "git_dirty": dirty,
     }
+
+
+def now() -> str:
+    """Returns the time in UTC to the second, for a record's `costs`: everything from the clock stands there."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _version(name: str) -> str | None:

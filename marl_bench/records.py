@@ -183,7 +183,8 @@ class RunRecord:
         higher_is_better: As in `EvalResult`.
         unscored: Metric name to the number of evaluation samples without a value.
         problems: Sentences on what could not be measured.
-        costs: `seconds` by stage, `peak_memory_mib`; everything from the clock stands here and nowhere else.
+        costs: `seconds` by stage, `peak_memory_mib`, `finished_at` (UTC; older records have none); everything from the clock stands here
+            and nowhere else.
         environment: `packages`, `python`, `platform`, `device`, `threads`, `git_commit`, `git_dirty`.
         error: Text of the error of a failed cell.
         schema_version: Version of this record's layout.

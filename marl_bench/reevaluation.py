@@ -20,7 +20,7 @@ from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.models.responses import log_prob_temperature, stored_responses
 from marl_bench.planning import EVALUATION_KEYS, configuration_hash, task_options
 from marl_bench.plugins import Registry
-from marl_bench.provenance import environment
+from marl_bench.provenance import environment, now
 from marl_bench.records import Cell, RunRecord
 from marl_bench.reporting.report import ReportFiles, write_report
 from marl_bench.run_dir import (
@@ -213,7 +213,7 @@ def _evaluate_cell(planned: Evaluation, cell: Cell, folder: Path) -> None:
         higher_is_better=dict(result.higher_is_better),
         unscored=unscored,
         problems=problems,
-        costs={"seconds": {"evaluation": time.perf_counter() - began}},
+        costs={"seconds": {"evaluation": time.perf_counter() - began}, "finished_at": now()},
         environment=environment(device=str(actors.policy.device), threads=cell.record.environment.get("threads", 1)),
     )
     write_json_atomically(folder / RECORD, record.to_json())

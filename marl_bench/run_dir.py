@@ -8,6 +8,8 @@ Layout::
     <experiment>/cells/<arm>-seed<k>/   metrics.jsonl  timings.jsonl  samples.jsonl  macro_actions.jsonl  policy/  critic/  record.json
     <experiment>/diagnose/              what marl-bench diagnose found
     <experiment>/evaluations/<name>/    what marl-bench evaluate found: config.yaml, cells, report, as in an experiment
+    <experiment>/sampling/<hash>/       samples of best-of-n and sweep-temperature: config.yaml, cells/<arm>-seed<k>/temperature_<t>.jsonl
+    <experiment>/best_of_n.json  temperature_sweep.json     the curves made of them, with tables in .md beside them
     <experiment>/report.md ...
 """
 

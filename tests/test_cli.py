@@ -45,6 +45,9 @@ def test_help_and_lists_import_nothing_heavy(cli):
         ["rule", "--help"],
         ["bench", "--help"],
         ["diagnose", "--help"],
+        ["compare", "--help"],
+        ["reference", "--help"],
+        ["history", "--help"],
         ["execute", "--help"],
         ["doctor", "--help"],
     ):
@@ -87,6 +90,7 @@ def test_a_dry_run_shows_values_with_their_origin_and_leaves_nothing_behind(cli,
         (["run", "--set", "ppo.learning_rate=.inf"], "ppo.learning_rate (--set): Input should be a finite number"),
         (["run", "--set", "ppo=3"], "'ppo' (--set): is a section"),
         (["report", "nowhere"], "no experiment there"),
+        (["report", ".", "--format", "md,htlm"], "unknown report format 'htlm'. Did you mean 'html'"),
         (["list", "taks"], "unknown kind 'taks'. Did you mean 'tasks'"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from marl_bench.cli import main
+from marl_bench.errors import JudgeError
 
 _spec = importlib.util.spec_from_file_location("judging_conftest", Path(__file__).parent / "judging" / "conftest.py")
 _shared = importlib.util.module_from_spec(_spec)
@@ -114,3 +115,18 @@ def test_a_run_that_shall_be_judged_without_a_key_stops_before_any_work(cli, tmp
     done = cli("run", "--task", "tldr", "--judge", "openai:gpt-4o", "--out", tmp_path / "out")
     assert done.returncode == 2 and "OPENAI_API_KEY" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_judge_that_fails_after_a_run_leaves_it_complete_and_says_how_to_go_on(make_run, server, wire, capsys):
+    from marl_bench.cli_judge import judge_complete_run
+    from marl_bench.plugins import Registry
+
+    root = make_run(text=text).root
+    server.behave = lambda _: wire.error(401, "no")
+    with pytest.raises(JudgeError, match="0 of 36 answers are stored"):
+        judge_complete_run(root, "openai:judge-1", server.url, registry=Registry(), quiet=True)
+    command = f"marl-bench judge {root} --judge openai:judge-1 --base-url {server.url}"
+    assert f"The run itself is complete. To go on: {command}" in capsys.readouterr().err
+    server.behave = wire.longer
+    judge_complete_run(root, "openai:judge-1", server.url, registry=Registry(), quiet=True)
+    assert (root / "judgements" / "judge-1" / "judgement.json").exists()

@@ -45,6 +45,7 @@ class Answer:
         model: Exact id of the model that answered.
         prompt_tokens: Tokens read, 0 where the server does not say.
         completion_tokens: Tokens written.
+        batch: True if it came through the Batch API, at half the price.
     """
 
     status: Status
@@ -54,6 +55,7 @@ class Answer:
     model: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    batch: bool = False
 
     @property
     def is_real(self) -> bool:

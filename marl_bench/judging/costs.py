@@ -13,6 +13,8 @@ from marl_bench.yaml_text import parse_yaml
 CHARACTERS_A_TOKEN = 4
 """In English text; other scripts take more tokens."""
 EXPECTED_ANSWER_TOKENS = 120
+BATCH_SHARE = 0.5
+"""What the Batch API takes of the price."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,14 +25,17 @@ class Price:
     completion: float
     source: str
 
-    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
         """Returns US dollars."""
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
     def of_answers(self, answers: Iterable[Answer]) -> float:
-        """Returns US dollars for all tokens of the answers."""
-        counts = [(answer.prompt_tokens, answer.completion_tokens) for answer in answers]
-        return self.of(sum(read for read, _ in counts), sum(written for _, written in counts))
+        """Returns US dollars for all tokens of the answers; those of batch jobs at their share of the price."""
+        shares = [(answer, BATCH_SHARE if answer.batch else 1.0) for answer in answers]
+        return self.of(
+            sum(answer.prompt_tokens * share for answer, share in shares),
+            sum(answer.completion_tokens * share for answer, share in shares),
+        )
 
 
 def parse_price(text: str) -> Price:

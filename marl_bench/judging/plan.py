@@ -146,8 +146,8 @@ def plan_judging(run_dirs: Sequence[RunDir], options: JudgeOptions, registry: Re
     if options.protocol == "official":
         options = dataclasses.replace(options, pairs=OFFICIAL_PAIRS, order="single")
         notes.append(OFFICIAL_NOTE)
-    cells, homes = _complete_cells(run_dirs)
-    prompts = _prompts(options, cells, registry)
+    cells, homes = complete_cells(run_dirs)
+    prompts = prompts_for_runs(cells, registry, file=options.prompts)
     pairs = choose_pairs(cells, prompts, count=options.pairs, seed=options.seed, order=options.order)
     pairs = _of_arms(pairs, cells, options.arms)
     if not pairs:
@@ -166,7 +166,12 @@ def plan_judging(run_dirs: Sequence[RunDir], options: JudgeOptions, registry: Re
     return JudgingPlan(options, judge, _name(options, judge), prompts, pairs, labels, homes, cache, price, notes)
 
 
-def _complete_cells(run_dirs: Sequence[RunDir]) -> tuple[list[Cell], dict[tuple[str, int], RunDir]]:
+def complete_cells(run_dirs: Sequence[RunDir]) -> tuple[list[Cell], dict[tuple[str, int], RunDir]]:
+    """Returns the complete cells of runs of one task, and arm and seed of each to its run.
+
+    Raises:
+        RecordError: There are none, or they do not belong together.
+    """
     cells: dict[tuple[str, int], Cell] = {}
     homes: dict[tuple[str, int], RunDir] = {}
     for run_dir in run_dirs:
@@ -184,9 +189,10 @@ def _complete_cells(run_dirs: Sequence[RunDir]) -> tuple[list[Cell], dict[tuple[
     return list(cells.values()), homes
 
 
-def _prompts(options: JudgeOptions, cells: Sequence[Cell], registry: Registry) -> tuple[JudgePrompt, ...]:
-    if options.prompts is not None:
-        return load_judge_prompts(options.prompts)
+def prompts_for_runs(cells: Sequence[Cell], registry: Registry, *, file: Path | None) -> tuple[JudgePrompt, ...]:
+    """Returns the judge prompts of a file, else of the cells' task, else the general one."""
+    if file is not None:
+        return load_judge_prompts(file)
     spec = registry.task(str(cells[0].record.task["id"]))
     return check_judge_prompts(spec.judge_prompts) if spec.judge_prompts else general_prompts()
 

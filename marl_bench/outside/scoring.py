@@ -58,7 +58,7 @@ def scored_by_models(
     if scorer.fits_prompts:
         tokenizer = load_tokenizer(str(scorer.tokenizer))
         tokens, cut = _tokens(plan, tokenizer, prompts, responses, answers if same_tokens else None, device=device)
-        if cut:
+        if cut and scorer.reward_model is not None:
             limit = plan.config.sampling.max_response_tokens
             notes.append(
                 f"{cut} of {len(answers)} responses are longer than {limit} tokens and were scored without their end."

@@ -25,10 +25,11 @@ from marl_bench.reporting.comparison import (
 )
 from marl_bench.reporting.frames import cost_items
 from marl_bench.reporting.pairs import difference, generator, shared_seeds, win_rate
+from marl_bench.reporting.pass_at_k import pass_rates
 from marl_bench.reporting.subsets import means_by_subset
-from marl_bench.statistics.bootstrap import cluster_bootstrap_interval
 from marl_bench.statistics.intervals import Interval, mean_interval
 from marl_bench.statistics.parity import smoothed, smoothing_window, speed_up, updates_to_parity
+from marl_bench.statistics.prompts import prompt_interval
 from marl_bench.statistics.seeds import seed_interval
 
 _NOT_DIAGNOSTICS = {"update", "macro_length_histogram"}
@@ -54,9 +55,9 @@ def compare(cells: Sequence[Cell], *, force: bool = False) -> Comparison:
     start, token = _first(arms, "start"), _first(arms, "token")
     primary = str(complete[0].record.task["primary_metric"])
     directions = {name: better for cell in complete for name, better in cell.record.higher_is_better.items()}
-    deviation = _reference_deviation(complete, warnings)
+    deviation = _reference_deviation(complete, start, primary, warnings)
     metrics = [primary, *([ORACLE] if ORACLE in directions and primary != ORACLE else [])]
-    deviations = {primary: deviation}
+    deviations = {ORACLE: _spread(start, ORACLE), primary: deviation}
     return Comparison(
         setting=_setting(complete),
         primary_metric=primary,
@@ -103,6 +104,7 @@ def _summary(arm: ArmCells) -> ArmSummary:
         macro_lengths={int(length): count for length, count in sorted(lengths.items(), key=lambda item: int(item[0]))},
         costs=_means(dict(cost_items(cell.record)) for cell in cells),
         by_subset=means_by_subset([cell.columns for cell in cells]),
+        pass_at_k=pass_rates(arm),
     )
 
 
@@ -116,7 +118,7 @@ def _metric_summary(arm: ArmCells, metric: str) -> Summary:
     if scored.any(axis=1).all():
         known = np.ascontiguousarray(scores[:, scored.any(axis=0)])
         over_seeds = seed_interval(known, rng=generator(arm.arm.name, metric, "seeds"))
-        over_prompts = cluster_bootstrap_interval(
+        over_prompts = prompt_interval(
             scores[scored], np.nonzero(scored)[1], rng=generator(arm.arm.name, metric, "prompts")
         )
     return Summary(sum(by_seed.values()) / len(by_seed), by_seed, over_seeds, over_prompts)
@@ -235,14 +237,27 @@ def _open_cell(cell: Cell) -> OpenCell:
     return OpenCell(str(record.arm["name"]), record.seed, record.status, " ".join(reason.split()))
 
 
-def _reference_deviation(cells: Sequence[Cell], warnings: list[str]) -> float | None:
-    """Returns the standard deviation of the scores of SFT samples if all cells agree on it; warns if they do not."""
+def _reference_deviation(
+    cells: Sequence[Cell], start: ArmCells | None, primary: str, warnings: list[str]
+) -> float | None:
+    """Returns the standard deviation of the scores of SFT samples if all cells agree on it; warns if they do not.
+
+    Where no stage of the run has measured it, as with rule rewards, it is that of the SFT arm's evaluated responses.
+    """
     shared = [cell.record.shared for cell in cells]
     stages = [stages.get("reward") or stages.get("reward_model") or {} for stages in shared]
     found = {float(stage["score_std"]) for stage in stages if stage.get("score_std")}
     if len(found) > 1:
         warnings.append("The cells' scores have different reference standard deviations; none is used.")
-    return found.pop() if len(found) == 1 else None
+    return (found.pop() if len(found) == 1 else None) if found else _spread(start, primary)
+
+
+def _spread(arm: ArmCells | None, metric: str) -> float | None:
+    """Returns the standard deviation of a metric over an arm's scored responses, all seeds together; None without any spread."""
+    columns = [cell.columns.metrics.get(metric) for cell in arm.cells.values()] if arm else []
+    values = np.concatenate([np.empty(0), *(column[np.isfinite(column)] for column in columns if column is not None)])
+    spread = float(values.std()) if values.size > 1 else 0.0
+    return spread if spread > 0 else None
 
 
 def _seed_warnings(arms: Sequence[ArmCells]) -> list[str]:

@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from marl_bench.statistics.bootstrap import BOOTSTRAP_BELOW_CLUSTERS
 from marl_bench.statistics.intervals import Interval
+from marl_bench.statistics.pair_labels import Agreement
 from marl_bench.statistics.paired import PairedDifference
 
 if TYPE_CHECKING:
@@ -64,6 +66,14 @@ class Summary:
 
 
 @dataclasses.dataclass(frozen=True)
+class PassRate:
+    """How often at least one of k samples of a problem passes, with the number of problems."""
+
+    rate: Interval
+    problems: int
+
+
+@dataclasses.dataclass(frozen=True)
 class ArmSummary:
     """Everything known of one arm.
 
@@ -78,6 +88,7 @@ class ArmSummary:
         macro_lengths: Macro-action length in tokens to its count at the last update, all seeds together.
         costs: Cost (seconds by stage, MiB) to its mean over seeds.
         by_subset: Subset of the data to metric to mean over samples and seeds; empty if there is one subset only.
+        pass_at_k: Subset of the data, and `all`, to k to the rate; empty for tasks whose samples do not pass or fail.
     """
 
     arm: Arm
@@ -90,6 +101,7 @@ class ArmSummary:
     macro_lengths: Mapping[int, int]
     costs: Mapping[str, float]
     by_subset: Mapping[str, Mapping[str, float]]
+    pass_at_k: Mapping[str, Mapping[int, PassRate]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +245,7 @@ class Comparison:
         open_cells: Failed and unfinished cells.
         warnings: Sentences the report must show first.
         judged: Win rates by judges; empty where none was asked.
+        agreements: Judges, people among them, held against each other; empty where no two judged the same pair.
     """
 
     setting: Setting
@@ -249,6 +262,7 @@ class Comparison:
     open_cells: Sequence[OpenCell]
     warnings: Sequence[str]
     judged: Sequence["JudgedRates"] = ()
+    agreements: Sequence[Agreement] = ()
 
     @property
     def trains(self) -> bool:
@@ -271,6 +285,11 @@ class Comparison:
     def seeds(self) -> Sequence[int]:
         """All seeds with a complete cell, sorted."""
         return sorted({seed for summary in self.arms for seed in summary.seeds})
+
+    @property
+    def has_many_prompts(self) -> bool:
+        """True if some interval over prompts is no bootstrap, because there are enough prompts without."""
+        return any(found.over_prompts.prompts >= BOOTSTRAP_BELOW_CLUSTERS for found in self.differences)
 
     def difference(self, arm: Arm, reference: Arm | None, metric: str) -> Difference | None:
         """Returns the difference of two arms on a metric if it was computed."""

@@ -4,10 +4,12 @@ import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 
 from marl_bench.records import Cell
+from marl_bench.reporting.agreement import agreement_table, with_agreements
 from marl_bench.reporting.compare import compare
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.judged import with_judgements
 from marl_bench.reporting.judged_tables import judged_subsets_table, judged_table
+from marl_bench.reporting.pass_at_k import pass_at_k_table
 from marl_bench.reporting.plots.gallery import draw_plots
 from marl_bench.reporting.plots.plot import Gallery
 from marl_bench.reporting.provenance import data_table
@@ -84,7 +86,7 @@ def gather(run_dirs: Sequence[RunDir], *, force: bool, pictures: Collection[str]
     """
     by_run = [read_cells(run_dir) for run_dir in run_dirs]
     cells = [cell for found in by_run for cell in found]
-    comparison = with_judgements(compare(cells, force=force), run_dirs)
+    comparison = with_agreements(with_judgements(compare(cells, force=force), run_dirs), run_dirs)
     return Contents(
         run_dirs=run_dirs,
         cells=cells,
@@ -126,6 +128,7 @@ def _tables(
 ) -> Iterator[tuple[str, Table | None]]:
     yield "scores", scores_table(comparison)
     yield "other_metrics", metrics_table(comparison)
+    yield "pass_at_k", pass_at_k_table(comparison)
     yield "subsets", subsets_table(comparison)
     yield "differences", differences_table(comparison)
     yield "controls", controls_table(comparison)
@@ -133,6 +136,7 @@ def _tables(
     for place, judged in enumerate(comparison.judged, start=1):
         yield f"win_rates_judge_{place}", judged_table(judged)
         yield f"win_rates_judge_{place}_subsets", judged_subsets_table(judged)
+    yield "agreement", agreement_table(comparison.agreements)
     yield "parity", parity_table(comparison)
     yield "over_optimisation", over_optimisation_table(comparison)
     seen: dict[str, int] = {}

@@ -135,7 +135,10 @@ def _tests(title: str, rows: Sequence[Contrast], found: SideBySide) -> Table:
         else ""
     )
     subsets = " over pairs and subsets" if any(one.subset for one in rows) else " over arms"
-    note = f"Over prompts' means, {tested}; Holm{subsets}, the family is the tests {family}.{arrows}"
+    note = (
+        f"Over prompts' means, {tested}; Holm{subsets}, the family is the tests {family}. A small p says that other prompts would agree, "
+        f"not that other seeds would.{arrows}"
+    )
     return Table(title, heads, cells, note, text_columns=len(heads) - 6)
 
 

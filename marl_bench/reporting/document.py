@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from marl_bench.reporting.agreement import agreement_table
 from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.formatting import counted
 from marl_bench.reporting.judged_tables import judged_markdown
+from marl_bench.reporting.pass_at_k import pass_at_k_table
 from marl_bench.reporting.plots.plot import Plot
 from marl_bench.reporting.provenance import Fact, data_table, limit_sentences, run_facts, stage_facts
 from marl_bench.reporting.reading import read
@@ -44,11 +46,13 @@ def report_markdown(
         _reading(comparison),
         _table_section(scores_table(comparison)),
         _table_section(metrics_table(comparison)),
+        _table_section(pass_at_k_table(comparison)),
         _table_section(subsets_table(comparison)),
         _table_section(differences_table(comparison)),
         _controls(comparison),
         _win_rates(comparison),
         *(_section(title, body) for title, body in judged_markdown(comparison.judged)),
+        _table_section(agreement_table(comparison.agreements)),
         _table_section(parity_table(comparison)),
         _table_section(over_optimisation_table(comparison)),
         *(curves_markdown(curves) for curves in sampling),
@@ -150,8 +154,9 @@ def _limits(comparison: Comparison) -> str:
 def _remake() -> str:
     text = (
         "```\nmarl-bench report <folder of the run>\n```\n\n"
-        "This file, `scores.csv` and the plots come from the stored records alone. Times and memory, which change from "
-        "run to run, stand in `costs.csv`."
+        "This file, `scores.csv`, the tables and the plots come from the stored records alone; `--format` chooses among "
+        "them, and adds LaTeX and plain data. Times and memory, which change from "
+        "run to run, stand in `costs.csv` and the tables of costs."
     )
     return _section("How to remake this report", text)
 

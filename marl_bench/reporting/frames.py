@@ -40,7 +40,7 @@ def cost_items(record: RunRecord) -> Iterator[tuple[str, float]]:
     for name, value in record.costs.items():
         if isinstance(value, Mapping):
             yield from ((f"{name}_{part}", float(item)) for part, item in value.items() if item is not None)
-        elif value is not None:
+        elif isinstance(value, int | float):  # a date is no cost
             yield name, float(value)
 
 

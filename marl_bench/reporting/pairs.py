@@ -49,7 +49,9 @@ def difference(
     scores, other_scores = on_shared_prompts(first, second, metric, part=part)
     purpose = (first.arm.name, second.arm.name, metric, *([part.name] if part else []))
     over_prompts = difference_over_prompts(
-        mean_over_seeds(scores) - mean_over_seeds(other_scores), rng=generator(*purpose, "prompts")
+        mean_over_seeds(scores) - mean_over_seeds(other_scores),
+        of_rates=bool(np.isin(scores, (0, 1)).all() and np.isin(other_scores, (0, 1)).all()),
+        rng=generator(*purpose, "prompts"),
     )
     if over_prompts is None:
         return None

@@ -6,6 +6,7 @@ from typing import Any
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.formatting import number, percent, percent_interval
 from marl_bench.reporting.tables import Table
+from marl_bench.statistics.bootstrap import BOOTSTRAP_BELOW_CLUSTERS
 from marl_bench.statistics.intervals import wilson_interval
 
 Fact = tuple[str, str]
@@ -72,7 +73,7 @@ def limit_sentences(comparison: Comparison) -> list[str]:
         "limit and task version; a forced gap stands as a warning at the top. Tokens sampled may differ: see the "
         "budget table.",
         "Intervals are 95 %, each for itself: with many arms and metrics some exclude 0 by chance. Over prompts: "
-        "percentile bootstrap with a fixed generator. Over seeds: Student t below 20 seeds, from 20 on a bootstrap "
+        f"percentile bootstrap with a fixed generator{_many(comparison)}. Over seeds: Student t below 20 seeds, from 20 on a bootstrap "
         "over seeds and prompts.",
         "No difference shown is not the same as no difference: the interval says what is left possible.",
     ]
@@ -82,3 +83,9 @@ def limit_sentences(comparison: Comparison) -> list[str]:
             "language-model judge."
         )
     return sentences
+
+
+def _many(comparison: Comparison) -> str:
+    if not comparison.has_many_prompts:
+        return ""
+    return f", from {BOOTSTRAP_BELOW_CLUSTERS} prompts on Student t with a cluster-robust standard error"

@@ -162,8 +162,7 @@ def _reference_of(side: Side, name: str | None, reference_dir: Path) -> Path:
 def _config_hash(folder: Path) -> str:
     if not means_only(folder):
         return read_reference(folder).config_hash
-    config = RunDir(folder)
-    return str(read_config(config).get("config_hash")) if config.config.is_file() else ""
+    return str(read_config(RunDir(folder)).get("config_hash"))
 
 
 def _rows(

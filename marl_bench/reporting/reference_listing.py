@@ -40,8 +40,7 @@ def _row(folder: Path) -> list[str]:
 
 def _means_row(folder: Path) -> list[str]:
     means = read_means(folder)
-    run_dir = RunDir(folder)
-    config = read_config(run_dir) if run_dir.config.is_file() else {}
+    config = read_config(RunDir(folder))
     arms, seeds = {arm for arm, _ in means}, {seed for by_seed in means.values() for seed in by_seed}
     return [
         folder.name,

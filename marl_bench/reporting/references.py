@@ -126,7 +126,8 @@ def find_references(reference_dir: Path) -> Iterator[Path]:
 
 def means_only(folder: Path) -> bool:
     """Returns True if the folder knows means by arm and seed, and no scores by prompt."""
-    return (folder / SCORES).is_file() and not (folder / REFERENCE).is_file() and not (folder / "cells").is_dir()
+    holds_means = (folder / SCORES).is_file() and (folder / "config.yaml").is_file()
+    return holds_means and not (folder / REFERENCE).is_file() and not (folder / "cells").is_dir()
 
 
 def read_means(folder: Path) -> dict[tuple[str, str], dict[int, float]]:

@@ -29,7 +29,7 @@ _FILES = {"best_of_n": BEST_OF_N, "temperature": TEMPERATURE_SWEEP}
 _SHARES = frozenset({"finished", "repetition", "diversity", "unique", "passed"})
 """Metrics that are read in percent."""
 
-_BESIDE = ("response_tokens", "finished", "repetition", "diversity", "unique")
+_BESIDE = ("passed", "response_tokens", "finished", "repetition", "diversity", "unique")
 """Metrics beside score and oracle that the tables show, without intervals."""
 
 _NOT_IN_A_TERMINAL = ("95 %", "Unscored")
@@ -141,7 +141,7 @@ def _difference_tables(curves: SamplingCurves) -> Iterator[Table]:
     """Yields arm against arm, and the ends of one arm's curve."""
     between = [found for found in curves.differences if found.label != found.reference]
     along = [found for found in curves.differences if found.label == found.reference]
-    title = "Against best-of-N from SFT" if curves.kind == "best_of_n" else "Against the token arm"
+    title = "Against best-of-N from SFT" if curves.kind == "best_of_n" else "Arm against arm"
     name = "N" if curves.kind == "best_of_n" else "T"
     note = "Prompt by prompt; the interval is over prompts."
     if curves.kind == "best_of_n":

@@ -76,7 +76,7 @@ def arms_table(comparison: Comparison) -> Table:
 
 
 def budget_table(comparison: Comparison) -> Table:
-    """Returns what the trained arms used, as means over seeds."""
+    """Returns what the arms used, as means over seeds; of those that sample nothing in training, that they do."""
     items = [
         ("updates", "Updates"),
         ("prompts", "Prompts"),
@@ -85,11 +85,12 @@ def budget_table(comparison: Comparison) -> Table:
         ("max_response_tokens", "Response limit (tokens)"),
     ]
     rows = [
-        [found.arm.label, *(_count(found.budget.get(item)) for item, _ in items)]
+        [found.arm.label, *(_count(found.budget.get(item)) if found.arm.trained else NONE for item, _ in items)]
         for found in comparison.arms
-        if found.arm.trained
     ]
-    return Table("Budget per seed", ["Arm", *(head for _, head in items)], rows)
+    idle = [found.arm.label for found in comparison.arms if not found.arm.trained]
+    note = f"Samples nothing in training, and is not held to the equal budget: {', '.join(idle)}." if idle else ""
+    return Table("Budget per seed", ["Arm", *(head for _, head in items)], rows, note)
 
 
 def scores_table(comparison: Comparison) -> Table:
@@ -117,7 +118,7 @@ def scores_table(comparison: Comparison) -> Table:
     ]
     rows = [[cell(found) for _, cell in heads] for found in comparison.arms]
     note = (
-        "± is half of the 95 % interval over seeds (– with one seed); “over prompts” is the 95 % bootstrap interval "
+        f"± is half of the 95 % interval over seeds (– with one seed); “over prompts” is the 95 % {_kind(comparison)}interval "
         "over prompts for these seeds."
     )
     if deviation:
@@ -270,6 +271,10 @@ def open_cells_table(comparison: Comparison) -> Table | None:
     )
 
 
+def _kind(comparison: Comparison) -> str:
+    return "" if comparison.has_many_prompts else "bootstrap "
+
+
 def _differences(title: str, comparison: Comparison, differences: Sequence[Difference]) -> Table | None:
     if not differences:
         return None
@@ -294,7 +299,7 @@ def _differences(title: str, comparison: Comparison, differences: Sequence[Diffe
         ]
         rows.append(row)
     note = (
-        "Per prompt the mean over shared seeds; 95 % bootstrap interval over prompts, and 95 % interval over seeds (– "
+        f"Per prompt the mean over shared seeds; 95 % {_kind(comparison)}interval over prompts, and 95 % interval over seeds (– "
         "with one seed). "
         "Higher / equal / lower counts prompts; the sign test is exact and two-sided."
     )

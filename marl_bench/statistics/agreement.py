@@ -53,21 +53,24 @@ def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float
 
 
 def kappa_interval(first: Sequence[Hashable], second: Sequence[Hashable], *, level: float = LEVEL) -> Interval | None:
-    """Returns Cohen's kappa with its large-sample interval, or None where kappa is None.
+    """Returns Cohen's kappa with its large-sample interval, or None where a rater gives one and the same label throughout.
 
-    kappa ± z s, with the standard error of Fleiss, Cohen & Everitt (1969), equation 13, clipped to -1..1. Items must be independent.
+    kappa ± z s, with the standard error of Fleiss, Cohen & Everitt (1969), equation 13, clipped to -1..1. Where the raters agree on
+    every item s is 0; the low end is then the kappa of the low end of the agreement's Wilson interval. Items must be independent.
 
     Raises:
         ValueError: No items, or the raters differ in number.
     """
     kappa = cohens_kappa(first, second)
-    if kappa is None:
+    if kappa is None or len(set(first)) == 1 or len(set(second)) == 1:
         return None
     from scipy.special import ndtri
 
     table = _shares(first, second)
     rows, columns = table.sum(axis=1), table.sum(axis=0)
     chance = float(rows @ columns)
+    if kappa == 1:
+        return Interval(1.0, (agreement(first, second, level=level).low - chance) / (1 - chance), 1.0)
     diagonal = np.diag(table) @ np.square(1 - (rows + columns) * (1 - kappa))
     both = columns[:, None] + rows[None, :]
     off = table * np.square(both)

@@ -27,10 +27,15 @@ class Interval:
         return value < self.low or value > self.high
 
 
-def mean_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval | None:
+def mean_interval(values: Sequence[float], *, level: float = LEVEL, least_variance: float = 0.0) -> Interval | None:
     """Returns the mean with its Student t interval, or None for fewer than two values.
 
     mean ± t(level, n - 1) * s / sqrt(n), s with n - 1 in the denominator.
+
+    Args:
+        values: In any unit.
+        level: Nominal coverage.
+        least_variance: Below this s² is not believed.
     """
     # Loading scipy takes longer than making a whole report's tables; importing this module must stay cheap.
     from scipy.special import stdtrit
@@ -39,7 +44,8 @@ def mean_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval 
     if count < 2:
         return None
     mean = math.fsum(values) / count
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
+    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+    deviation = math.sqrt(max(variance, least_variance))
     half = float(stdtrit(count - 1, (1 + level) / 2)) * deviation / math.sqrt(count)
     return Interval(mean, mean - half, mean + half)
 

@@ -62,14 +62,16 @@ def length_controlled_win_rate(
     lengths = np.tanh(gaps / gaps.std())
     if _is_separated(wins, lengths):
         return None
-    estimate = _rates_at_no_gap(wins, lengths, np.ones((1, wins.size)))
+    start = _fit(wins, lengths, np.ones((1, wins.size)), start=(0.0, 0.0))
+    estimate = _sigmoid(start[0])
     counts = resampled_counts(names.size, resamples=resamples, rng=rng)
     at_once = max(1, _VALUES_AT_ONCE // wins.size)
-    rates = [
-        _rates_at_no_gap(wins, lengths, counts[start : start + at_once][:, position])
-        for start in range(0, resamples, at_once)
+    fits = [
+        _fit(wins, lengths, counts[row : row + at_once][:, position], start=(float(start[0][0]), float(start[1][0])))
+        for row in range(0, resamples, at_once)
     ]
-    return percentile_interval(float(estimate[0]), np.concatenate(rates), clusters=names.size, level=level)
+    rates = _sigmoid(np.concatenate([intercepts for intercepts, _ in fits]))
+    return percentile_interval(float(estimate[0]), rates, clusters=names.size, level=level)
 
 
 def _is_separated(wins: npt.NDArray[np.float64], lengths: npt.NDArray[np.float64]) -> bool:
@@ -80,28 +82,33 @@ def _is_separated(wins: npt.NDArray[np.float64], lengths: npt.NDArray[np.float64
     return bool(won.min() >= lost.max() or won.max() <= lost.min())
 
 
-def _rates_at_no_gap(
-    wins: npt.NDArray[np.float64], lengths: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Returns sigmoid(a) of each row of weights, [resamples, pairs], by Newton's method on all rows at once."""
-    intercept, slope = np.zeros(len(weights)), np.zeros(len(weights))
-    weighted_lengths = weights * lengths
+def _sigmoid(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    shares: npt.NDArray[np.float64] = 1 / (1 + np.exp(-logits))
+    return shares
+
+
+def _fit(
+    wins: npt.NDArray[np.float64],
+    lengths: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64],
+    *,
+    start: tuple[float, float],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Returns a and b for each row of weights, [resamples, pairs], by Newton's method on all rows at once."""
+    intercept, slope = np.full(len(weights), start[0]), np.full(len(weights), start[1])
+    moments = np.stack([np.ones_like(lengths), lengths, np.square(lengths)])
     for _ in range(_STEPS):
-        chances = 1 / (1 + np.exp(-(intercept[:, None] + slope[:, None] * lengths)))
-        residuals = wins - chances
-        curvature = chances * (1 - chances)
-        to_intercept = np.einsum("rp,rp->r", weights, residuals)
-        to_slope = np.einsum("rp,rp->r", weighted_lengths, residuals)
+        chances = _sigmoid(intercept[:, None] + slope[:, None] * lengths)
+        to_intercept, to_slope = moments[:2] @ (weights * (wins - chances)).T
+        aa, ab, bb = moments @ (weights * chances * (1 - chances)).T
         # What is added keeps the matrix invertible in resamples without a maximum, and moves no other.
-        aa = np.einsum("rp,rp->r", weights, curvature) + 1e-9
-        ab = np.einsum("rp,rp->r", weighted_lengths, curvature)
-        bb = np.einsum("rp,rp,p->r", weighted_lengths, curvature, lengths) + 1e-9
+        aa, bb = aa + 1e-9, bb + 1e-9
         determinant = aa * bb - ab * ab
         step_a = np.clip((bb * to_intercept - ab * to_slope) / determinant, -_LARGEST_STEP, _LARGEST_STEP)
         step_b = np.clip((aa * to_slope - ab * to_intercept) / determinant, -_LARGEST_STEP, _LARGEST_STEP)
         intercept = np.clip(intercept + step_a, -_LARGEST_LOGIT, _LARGEST_LOGIT)
         slope = np.clip(slope + step_b, -_LARGEST_LOGIT, _LARGEST_LOGIT)
-        if max(np.abs(step_a).max(), np.abs(step_b).max()) < 1e-10:
+        # Newton squares the error: after a step of 1e-6 what is left is below 1e-11.
+        if max(np.abs(step_a).max(), np.abs(step_b).max()) < 1e-6:
             break
-    rates: npt.NDArray[np.float64] = 1 / (1 + np.exp(-intercept))
-    return rates
+    return intercept, slope

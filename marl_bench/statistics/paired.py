@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from marl_bench.statistics.bootstrap import RESAMPLES, cluster_bootstrap_interval
 from marl_bench.statistics.intervals import LEVEL, Interval
+from marl_bench.statistics.proportions import paired_rates_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +17,7 @@ class PairedDifference:
 
     Attributes:
         delta: Mean of the differences.
-        interval: Bootstrap interval over prompts; None below two prompts.
+        interval: Interval over prompts; None below two prompts.
         higher: Prompts on which the first is higher.
         equal: Prompts on which both are equal.
         lower: Prompts on which the first is lower.
@@ -46,6 +47,8 @@ def paired_difference(
 ) -> PairedDifference | None:
     """Returns first minus second on the prompt ids that both have, or None if they share none.
 
+    Where all values are 0 or 1 (passed, finished) the interval is that of two paired rates.
+
     Args:
         first: Prompt id to value; with several seeds the prompt's mean over them, so that prompts stay the independent
             unit.
@@ -56,12 +59,14 @@ def paired_difference(
     """
     shared = sorted(first.keys() & second.keys())
     differences = np.array([first[prompt] - second[prompt] for prompt in shared], dtype=np.float64)
-    return difference_over_prompts(differences, rng=rng, resamples=resamples, level=level)
+    of_rates = all(one[prompt] in (0, 1) for one in (first, second) for prompt in shared)
+    return difference_over_prompts(differences, of_rates=of_rates, rng=rng, resamples=resamples, level=level)
 
 
 def difference_over_prompts(
     differences: npt.NDArray[np.float64],
     *,
+    of_rates: bool = False,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
@@ -70,6 +75,7 @@ def difference_over_prompts(
 
     Args:
         differences: [prompts] first minus second; the order matters to the resamples only.
+        of_rates: True if every value of both arms is 0 or 1 (before means over seeds): the interval is then `paired_rates_interval`'s.
         rng: Generator of the resamples.
         resamples: Number of resamples.
         level: Nominal coverage.
@@ -78,11 +84,14 @@ def difference_over_prompts(
         return None
     higher = int((differences > 0).sum())
     lower = int((differences < 0).sum())
+    if of_rates and differences.size > 1:
+        interval: Interval | None = paired_rates_interval(differences, level=level)
+    else:
+        prompts = np.arange(differences.size)
+        interval = cluster_bootstrap_interval(differences, prompts, rng=rng, resamples=resamples, level=level)
     return PairedDifference(
         delta=float(differences.mean()),
-        interval=cluster_bootstrap_interval(
-            differences, np.arange(differences.size), rng=rng, resamples=resamples, level=level
-        ),
+        interval=interval,
         higher=higher,
         equal=differences.size - higher - lower,
         lower=lower,

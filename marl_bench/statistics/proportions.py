@@ -1,6 +1,8 @@
-"""Intervals of win rates and pass rates whose values come in clusters (prompts)."""
+"""Intervals of win rates and pass rates whose values come in clusters (prompts), and of the difference of two arms' pass rates."""
 
+import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +43,34 @@ def clustered_wilson_interval(
     trials = _effective_trials(found) * _penalty_of_unequal_sizes(found, level=level)
     share = min(1.0, found.mean)
     return wilson_interval(min(trials, share * trials), trials, level=level)
+
+
+def paired_rates_interval(differences: Sequence[float] | npt.NDArray[np.float64], *, level: float = LEVEL) -> Interval:
+    """Returns the mean difference of two arms' pass rates on the same items, with its interval.
+
+    With d the n differences: m ± z sqrt((sum of d² + 1) / (n + 2) - m²) / sqrt(n + 2), m = (sum of d) / (n + 2), clipped to -1..1; the
+    estimate itself is the mean of d. Two arms that differ on no item are not known to be equal: a resampling interval would have no
+    width there, and over 50 items of which 4 % differ it covers 78 of 95 %.
+
+    Args:
+        differences: One an item: 1 where only the first passes, -1 where only the second does, 0 else; with several samples an item the
+            mean of its differences.
+        level: Nominal coverage.
+
+    Raises:
+        ValueError: No differences, or one outside -1..1 (NaN among them).
+
+    Source: Agresti & Min (2005), "Simple improved confidence intervals for comparing matched proportions": half an item is added to each
+    of the four cells of the table of both arms. Means over samples in place of counts are ours.
+    """
+    found = np.asarray(differences, dtype=np.float64)
+    if not found.size or not np.all(np.abs(found) <= 1):
+        raise ValueError("paired_rates_interval: needs differences of rates, between -1 and 1, at least one.")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    items = found.size + 2
+    estimate, centre = float(found.mean()), float(found.sum()) / items
+    half = z * math.sqrt(((float(np.square(found).sum()) + 1) / items - centre**2) / items)
+    return Interval(estimate, min(estimate, max(-1.0, centre - half)), max(estimate, min(1.0, centre + half)))
 
 
 def _effective_trials(values: ClusterSums) -> float:

@@ -8,7 +8,18 @@ from marl_bench.reporting.comparison import ORACLE
 from marl_bench.sampling_curves import SamplingCurves, SamplingDifference
 from marl_bench.statistics.best_of_n import best_of_n_kl, choice_probabilities, mean_of_chosen
 from marl_bench.sweeps.collect import Collected, Done, Wanted, collect
-from marl_bench.sweeps.curves import Columns, Setting, columns_of, count_unscored, difference_of, from_peak, points_of
+from marl_bench.sweeps.curves import (
+    Columns,
+    Part,
+    Setting,
+    columns_of,
+    difference_of,
+    from_peak,
+    notes_on_seeds,
+    part_of,
+    points_of,
+    settings_of,
+)
 from marl_bench.sweeps.plan import SweepPlan
 
 SIZES = (1, 2, 4, 8, 16, 32)
@@ -52,8 +63,8 @@ def best_of_n(plan: SweepPlan, sizes: Sequence[int], *, done: Done) -> SamplingC
         sizes: Values of N as `check_sizes` gives them.
         done: Told how many responses are there.
     """
-    collected = collect(plan, wanted_samples(plan, sizes), done)
-    settings = list(_settings(plan, collected, sizes))
+    parts = [_part(one, plan.score, sizes) for one in collect(plan, wanted_samples(plan, sizes), done)]
+    settings = settings_of(parts, kl_above=lambda size: best_of_n_kl(int(size)))
     metrics = _compared(plan, settings)
     return SamplingCurves(
         kind="best_of_n",
@@ -68,19 +79,8 @@ def best_of_n(plan: SweepPlan, sizes: Sequence[int], *, done: Done) -> SamplingC
     )
 
 
-def _settings(plan: SweepPlan, collected: Sequence[Collected], sizes: Sequence[int]) -> Iterator[Setting]:
-    for arm in dict.fromkeys(one.wanted.policy.arm for one in collected):
-        own = [one for one in collected if one.wanted.policy.arm == arm]
-        unscored = [count_unscored(one.samples) for one in own]
-        for size in sizes:
-            yield Setting(
-                policies=[one.wanted.policy for one in own],
-                x=float(size),
-                columns=[_chosen(one.samples, plan.score, size) for one in own],
-                samples=sum(len(rows) for one in own for rows in one.samples.values()),
-                unscored={name: sum(counts.get(name, 0) for counts in unscored) for name in unscored[0]},
-                kl_above=best_of_n_kl(size),
-            )
+def _part(collected: Collected, score: str, sizes: Sequence[int]) -> Part:
+    return part_of(collected, {float(size): _chosen(collected.samples, score, size) for size in sizes})
 
 
 def _chosen(samples: Mapping[str, Sequence[EvalSample]], score: str, size: int) -> Columns:
@@ -142,6 +142,4 @@ def _notes(plan: SweepPlan, settings: Sequence[Setting]) -> list[str]:
             "The task's own rule chooses, and it is what is measured too: best-of-N by it says how often one of N responses does well "
             "(as pass@k does), not what a user without the rule would get."
         )
-    if len({len(setting.policies) for setting in settings}) > 1:
-        notes.append("SFT is one model for all seeds and was sampled with one of them.")
-    return notes
+    return [*notes, *notes_on_seeds(settings)]

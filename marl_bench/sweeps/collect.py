@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from marl_bench.evaluation.evaluate import policy_kl
 from marl_bench.evaluation.measure import measure, oracle_scores
@@ -49,8 +49,8 @@ def count_responses(plan: SweepPlan, wanted: Sequence[Wanted]) -> int:
     return sum(one.samples for one in wanted) * len(plan.prompts)
 
 
-def collect(plan: SweepPlan, wanted: Sequence[Wanted], done: Done) -> list[Collected]:
-    """Samples what is missing and returns all that is wanted.
+def collect(plan: SweepPlan, wanted: Sequence[Wanted], done: Done) -> Iterator[Collected]:
+    """Samples what is missing and yields all that is wanted, policy by policy, so that one file at a time is in memory.
 
     A response depends on policy, prompt, temperature and sample index alone: its row seed is that of the run's own evaluation, so the first
     sample of a prompt at the run's temperature is the one that the run has evaluated, and temperatures share their random numbers.
@@ -61,7 +61,7 @@ def collect(plan: SweepPlan, wanted: Sequence[Wanted], done: Done) -> list[Colle
         ModelError: A policy cannot be loaded.
     """
     make_writable(plan.out)
-    found, ready = [], 0
+    ready = 0
     with locked(plan.out):
         claim(plan.out, plan.lasting_config.model_dump(mode="json"), config_hash=plan.config_hash)
         for policy in dict.fromkeys(one.policy for one in wanted):
@@ -75,8 +75,7 @@ def collect(plan: SweepPlan, wanted: Sequence[Wanted], done: Done) -> list[Colle
                         file.append(_sampled(plan, load(), one, batch))
                     ready += len(batch)
                     done(ready, f"{policy.label} seed {policy.seed}, temperature {one.temperature:g}")
-                found.append(Collected(one, file.samples([prompt.id for prompt in plan.prompts], one.samples)))
-    return found
+                yield Collected(one, file.samples([prompt.id for prompt in plan.prompts], one.samples))
 
 
 def batches(prompts: Sequence[Prompt], samples: int, *, size: int) -> list[list[tuple[Prompt, int]]]:

@@ -10,6 +10,7 @@ from marl_bench.sampling_curves import SamplingDifference, SamplingPoint
 from marl_bench.statistics.bootstrap import cluster_bootstrap_interval
 from marl_bench.statistics.intervals import LEVEL
 from marl_bench.statistics.paired import paired_difference
+from marl_bench.sweeps.collect import Collected
 from marl_bench.sweeps.plan import Policy
 
 PromptValues = Mapping[str, float]
@@ -68,6 +69,54 @@ class Setting:
         return None if measured is None else measured + self.kl_above
 
 
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What one policy adds to the settings of its arm.
+
+    Attributes:
+        policy: The policy.
+        columns: N or temperature to the values of the prompts.
+        samples: Number of responses.
+        unscored: Metric to the number of responses without a value.
+    """
+
+    policy: Policy
+    columns: Mapping[float, Columns]
+    samples: int
+    unscored: Mapping[str, int]
+
+
+def settings_of(parts: Sequence[Part], *, kl_above: Callable[[float], float] = lambda _: 0.0) -> list[Setting]:
+    """Returns the settings of all arms, in the order of arms and of N or temperature."""
+    found = []
+    for arm in dict.fromkeys(part.policy.arm for part in parts):
+        own = [part for part in parts if part.policy.arm == arm]
+        for x in sorted({x for part in own for x in part.columns}):
+            here = [part for part in own if x in part.columns]
+            unscored = {name: sum(part.unscored.get(name, 0) for part in here) for name in here[0].unscored}
+            found.append(
+                Setting(
+                    policies=[part.policy for part in here],
+                    x=x,
+                    columns=[part.columns[x] for part in here],
+                    samples=sum(part.samples for part in here),
+                    unscored=unscored,
+                    kl_above=kl_above(x),
+                )
+            )
+    return found
+
+
+def part_of(collected: Collected, columns: Mapping[float, Columns]) -> Part:
+    """Returns the columns with the counts of the samples that they are made of."""
+    samples = [sample for rows in collected.samples.values() for sample in rows]
+    unscored: dict[str, int] = {}
+    for sample in samples:
+        for name, value in sample.metrics.items():
+            unscored[name] = unscored.get(name, 0) + (value is None)
+    return Part(collected.wanted.policy, columns, len(samples), unscored)
+
+
 def mean_of(values: PromptValues) -> float | None:
     """Returns the mean over prompts, or None of none."""
     return math.fsum(values.values()) / len(values) if values else None
@@ -83,16 +132,6 @@ def columns_of(
         found = {prompt: chosen(rows, name) for prompt, rows in samples.items()}
         columns[name] = {prompt: value for prompt, value in found.items() if value is not None}
     return {name: values for name, values in columns.items() if values}
-
-
-def count_unscored(samples: Mapping[str, Sequence[EvalSample]]) -> dict[str, int]:
-    """Returns metric to the number of samples without a value."""
-    counts: dict[str, int] = {}
-    for rows in samples.values():
-        for sample in rows:
-            for name, value in sample.metrics.items():
-                counts[name] = counts.get(name, 0) + (value is None)
-    return counts
 
 
 def points_of(settings: Sequence[Setting], *, leading: Sequence[str]) -> list[SamplingPoint]:
@@ -168,3 +207,11 @@ def from_peak(
     level = 1 - (1 - LEVEL) / len(others)
     found = (difference_of(to, peak, name, level=level) for name in (metric, *also))
     return [one for one in found if one is not None]
+
+
+def notes_on_seeds(settings: Sequence[Setting]) -> list[str]:
+    """Returns what a reader must know of the seeds behind the points."""
+    notes = ["All intervals are over prompts, for these seeds: another training run may say otherwise."]
+    if len({len(setting.policies) for setting in settings}) > 1:
+        notes.append("SFT is one model for all seeds and was sampled with one of them.")
+    return notes

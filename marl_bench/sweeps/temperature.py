@@ -9,7 +9,18 @@ from marl_bench.records import EvalSample, Prompt
 from marl_bench.reporting.comparison import ORACLE
 from marl_bench.sampling_curves import SamplingCurves, SamplingDifference
 from marl_bench.sweeps.collect import Collected, Done, Wanted, collect
-from marl_bench.sweeps.curves import Columns, Setting, columns_of, count_unscored, difference_of, from_peak, points_of
+from marl_bench.sweeps.curves import (
+    Columns,
+    Part,
+    Setting,
+    columns_of,
+    difference_of,
+    from_peak,
+    notes_on_seeds,
+    part_of,
+    points_of,
+    settings_of,
+)
 from marl_bench.sweeps.plan import SweepPlan
 
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
@@ -51,8 +62,7 @@ def sweep_temperature(plan: SweepPlan, temperatures: Sequence[float], samples: i
         samples: Responses a prompt and temperature.
         done: Told how many responses are there.
     """
-    collected = collect(plan, wanted_samples(plan, temperatures, samples), done)
-    settings = list(_settings(collected, temperatures))
+    settings = settings_of([_part(one) for one in collect(plan, wanted_samples(plan, temperatures, samples), done)])
     known = {name for setting in settings for columns in setting.columns for name in columns}
     metrics = [plan.score, *([ORACLE] if ORACLE in known and plan.score != ORACLE else [])]
     return SamplingCurves(
@@ -68,18 +78,10 @@ def sweep_temperature(plan: SweepPlan, temperatures: Sequence[float], samples: i
     )
 
 
-def _settings(collected: Sequence[Collected], temperatures: Sequence[float]) -> Iterator[Setting]:
-    for arm in dict.fromkeys(one.wanted.policy.arm for one in collected):
-        for temperature in temperatures:
-            own = [one for one in collected if (one.wanted.policy.arm, one.wanted.temperature) == (arm, temperature)]
-            unscored = [count_unscored(one.samples) for one in own]
-            yield Setting(
-                policies=[one.wanted.policy for one in own],
-                x=temperature,
-                columns=[{**columns_of(one.samples, _mean), **_diversity(one)} for one in own],
-                samples=sum(len(rows) for one in own for rows in one.samples.values()),
-                unscored={name: sum(counts.get(name, 0) for counts in unscored) for name in unscored[0]},
-            )
+def _part(collected: Collected) -> Part:
+    """Returns the means over each prompt's samples; from several parts an arm's settings are made, one a temperature."""
+    columns = {**columns_of(collected.samples, _mean), **_diversity(collected)}
+    return part_of(collected, {collected.wanted.temperature: columns})
 
 
 def _mean(rows: Sequence[EvalSample], name: str) -> float | None:
@@ -112,24 +114,24 @@ def _from_trained(plan: SweepPlan, settings: Sequence[Setting], metrics: Sequenc
 
 
 def _between_arms(settings: Sequence[Setting], metrics: Sequence[str]) -> Iterator[SamplingDifference]:
-    """Yields each arm behind the token arm minus the token arm, temperature by temperature."""
-    token = next((setting.label for setting in settings if setting.role == "token"), None)
+    """Yields the token arm minus SFT, and each arm behind it minus the token arm (or SFT, if there is none), temperature by temperature."""
+    labels = {role: next((one.label for one in settings if one.role == role), None) for role in ("start", "token")}
     by_key = {(setting.label, setting.x): setting for setting in settings}
     for metric in metrics:
         for setting in settings:
-            reference = by_key.get((token or "", setting.x))
-            if reference is not None and setting.role not in ("start", "token"):
+            against = labels["start"] if setting.role == "token" else labels["token"] or labels["start"]
+            reference = by_key.get((against or "", setting.x))
+            if setting.role != "start" and reference is not None:
                 found = difference_of(setting, reference, metric)
                 if found is not None:
                     yield found
 
 
 def _notes(plan: SweepPlan, settings: Sequence[Setting], samples: int) -> list[str]:
-    notes = [
-        f"{samples} responses a prompt and temperature (one at 0, which is greedy); trained at temperature "
+    greedy = " (one at 0, which is greedy)" if any(setting.x == 0 for setting in settings) else ""
+    return [
+        f"{samples} responses a prompt and temperature{greedy}; trained at temperature "
         f"{plan.config.sampling.temperature:g}. Temperatures share their random numbers.",
         f"KL: from the SFT model at temperature {plan.reference_temperature:g} to the arm at the row's temperature, measured.",
+        *notes_on_seeds(settings),
     ]
-    if len({len(setting.policies) for setting in settings}) > 1:
-        notes.append("SFT is one model for all seeds and was sampled with one of them.")
-    return notes

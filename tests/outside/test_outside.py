@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -394,3 +395,25 @@ def test_the_sample_browser_reads_responses_of_unknown_length(evaluated, written
     write_html(tmp_path / "report.html", [RunDir(tmp_path / "out")], files.comparison, [], [])
     page = (tmp_path / "report.html").read_text()
     assert '"tokens":[-1' in page.replace(" ", "")
+
+
+@pytest.mark.soak
+def test_a_killed_evaluation_of_a_model_equals_one_in_one_go(tmp_path):
+    """kill -9 whenever another batch is there, six times; the samples are those of a command that nobody killed."""
+    command = [sys.executable, "-m", "marl_bench", "evaluate", "--task=tldr", "--model=base=tiny", "--quiet"]
+    command += ["--limit=48", "--set=sampling.max_response_tokens=64", "--set=ppo.sample_batch_size=4"]
+    subprocess.run([*command, f"--out={tmp_path / 'whole'}"], check=True, capture_output=True)
+    kept, seen = tmp_path / "out" / "cells" / "base-seed0" / ANSWERS, 1
+    for _ in range(6):
+        process = subprocess.Popen(
+            [*command, f"--out={tmp_path / 'out'}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and (not kept.exists() or kept.read_text().count("\n") <= seen):
+            time.sleep(0.005)
+        assert process.poll() is None, "it was done before it could be killed"
+        process.kill()
+        process.wait()
+        seen = kept.read_text().count("\n")
+    subprocess.run([*command, f"--out={tmp_path / 'out'}"], check=True, capture_output=True)
+    texts = [(tmp_path / name / "cells/base-seed0/samples.jsonl").read_text() for name in ("out", "whole")]
+    assert texts[0] == texts[1]

@@ -1,9 +1,12 @@
 """Bootstraps: identities, invariances, agreement with theory, coverage at the sizes that reports have."""
 
+import math
+
 import numpy as np
 import pytest
 import scipy.stats
 
+from marl_bench.statistics import bootstrap
 from marl_bench.statistics.bootstrap import (
     cluster_bootstrap_interval,
     percentile_interval,
@@ -163,3 +166,43 @@ def test_twenty_seeds_use_the_two_level_bootstrap() -> None:
     assert seed_interval(table, rng=_rng()) == two_level_bootstrap_interval(table, rng=_rng())
     fewer = table[:-1]
     assert seed_interval(fewer, rng=_rng()) != two_level_bootstrap_interval(fewer, rng=_rng())
+
+
+def test_equal_means_of_samples_that_differ_are_a_coincidence() -> None:
+    # Both seeds pass two of four prompts, but not the same: variances 1/2, 1/2, 0, 0 over seeds, so (1/2 + 1/2) / 16 = 1/16 of a mean;
+    # half = 12.706205 * (1/4) / sqrt(2) = 2.246161.
+    found = seed_interval(np.array([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0]]), rng=_rng())
+    assert found is not None
+    assert (found.estimate, found.half_width) == pytest.approx((0.5, 2.246161), abs=1e-6)
+
+
+def test_seeds_with_the_same_samples_do_not_differ() -> None:
+    found = seed_interval(np.array([[1.0, 0.0, np.nan], [1.0, 0.0, np.nan]]), rng=_rng())
+    assert found is not None and found.half_width == 0.0
+
+
+def test_means_that_differ_are_believed() -> None:
+    table = np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]])
+    assert seed_interval(table, rng=_rng()) == mean_interval([0.75, 0.5])
+
+
+def test_many_clusters_give_the_closed_form_and_it_agrees_with_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(5).exponential(size=bootstrap.BOOTSTRAP_BELOW_CLUSTERS)  # skewed
+    clusters = np.arange(values.size)
+    closed = cluster_bootstrap_interval(values, clusters, rng=np.random.default_rng(1))
+    half = scipy.stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / math.sqrt(values.size)
+    assert (closed.low, closed.high) == (pytest.approx(values.mean() - half), pytest.approx(values.mean() + half))
+    monkeypatch.setattr(bootstrap, "BOOTSTRAP_BELOW_CLUSTERS", 10_000)
+    resampled = cluster_bootstrap_interval(values, clusters, rng=np.random.default_rng(1))
+    assert resampled != closed
+    assert abs(resampled.low - closed.low) < 0.1 * half
+    assert abs(resampled.high - closed.high) < 0.1 * half
+
+
+def test_the_closed_form_covers_skewed_values() -> None:
+    rng = np.random.default_rng(11)
+    size = bootstrap.BOOTSTRAP_BELOW_CLUSTERS
+    clusters = np.arange(size)
+    found = [cluster_bootstrap_interval(rng.exponential(size=size), clusters, rng=rng) for _ in range(1000)]
+    # 0.95 ± 3 sqrt(0.95 * 0.05 / 1000) is 0.929 to 0.971
+    assert 0.93 <= np.mean([one is not None and not one.excludes(1) for one in found]) <= 0.97

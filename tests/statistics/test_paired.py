@@ -6,6 +6,7 @@ import scipy.stats
 
 from marl_bench.statistics.bootstrap import cluster_bootstrap_interval
 from marl_bench.statistics.paired import paired_difference, sign_test
+from marl_bench.statistics.proportions import paired_rates_interval
 
 FIRST = {"a": 3.0, "b": 1.0, "c": 2.0, "d": 5.0, "only first": 100.0}
 SECOND = {"a": 1.0, "b": 1.0, "c": 3.0, "d": 1.0, "only second": -100.0}
@@ -72,3 +73,25 @@ def test_sign_test_by_hand() -> None:
 def test_sign_test_sums_the_binomial_tail(higher: int, lower: int) -> None:
     tail = scipy.stats.binom.cdf(min(higher, lower), higher + lower, 0.5)
     assert sign_test(higher, lower) == pytest.approx(min(1.0, 2 * tail))
+
+
+def test_passes_and_failures_have_the_interval_of_paired_rates() -> None:
+    first = {"a": 1.0, "b": 1.0, "c": 0.0, "d": 1.0}
+    second = {"a": 1.0, "b": 0.0, "c": 0.0, "d": 1.0}
+    found = paired_difference(first, second, rng=np.random.default_rng(0))
+    assert found is not None
+    assert found.interval == paired_rates_interval([0.0, 1.0, 0.0, 0.0])
+
+
+def test_arms_that_pass_the_same_prompts_are_not_known_to_be_equal() -> None:
+    passes = {str(prompt): float(prompt % 3 == 0) for prompt in range(30)}
+    found = paired_difference(passes, passes, rng=np.random.default_rng(0))
+    assert found is not None and found.interval is not None
+    assert found.interval.low < 0 == found.delta < found.interval.high
+
+
+def test_equal_scores_that_are_no_rates_differ_by_nothing() -> None:
+    scores = {str(prompt): prompt / 7 for prompt in range(30)}
+    found = paired_difference(scores, scores, rng=np.random.default_rng(0))
+    assert found is not None and found.interval is not None
+    assert (found.interval.low, found.delta, found.interval.high) == (0.0, 0.0, 0.0)

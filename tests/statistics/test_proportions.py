@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marl_bench.statistics.intervals import wilson_interval
-from marl_bench.statistics.proportions import clustered_wilson_interval
+from marl_bench.statistics.proportions import clustered_wilson_interval, paired_rates_interval
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -68,3 +68,35 @@ def test_no_values_and_unequal_numbers_are_refused():
         clustered_wilson_interval([], [])
     with pytest.raises(ValueError, match="1 values but 2 cluster ids"):
         clustered_wilson_interval([1.0], ["a", "b"])
+
+
+def test_paired_rates_by_hand():
+    # 20 items, 3 passed by the first alone and 1 by the second alone: (3 - 1)/22 = .0909091, (4 + 1)/22 - .0909091² = .2190083, over 22 and
+    # under the root .0997743; 1.959964 * .0997743 = .1955540. The estimate itself is 2/20.
+    found = paired_rates_interval([1.0] * 3 + [-1.0] + [0.0] * 16)
+    assert (found.estimate, found.low, found.high) == pytest.approx((0.1, -0.1046449, 0.2864631), abs=1e-6)
+
+
+def test_paired_rates_that_never_differ_are_not_known_to_be_equal():
+    # sqrt(1/52 / 52) * 1.959964 = 1.959964 / 52.
+    found = paired_rates_interval([0.0] * 50)
+    assert (found.estimate, found.low, found.high) == pytest.approx((0.0, -0.0376916, 0.0376916), abs=1e-6)
+
+
+@given(st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), min_size=1, max_size=60))
+def test_paired_rates_mirror_and_hold_their_estimate(differences):
+    one, other = paired_rates_interval(differences), paired_rates_interval([-each for each in differences][::-1])
+    assert (other.low, other.high) == pytest.approx((-one.high, -one.low), abs=1e-12)
+    assert -1 <= one.low <= one.estimate <= one.high <= 1
+
+
+def test_paired_rates_of_many_items_are_the_usual_interval():
+    # 10,000 items, .3 and .2: .1 ± 1.96 sqrt((.5 - .01) / 10,000) = .1 ± .01372.
+    found = paired_rates_interval([1.0] * 3000 + [-1.0] * 2000 + [0.0] * 5000)
+    assert (found.low, found.high) == pytest.approx((0.1 - 0.01372, 0.1 + 0.01372), abs=5e-5)
+
+
+@pytest.mark.parametrize("differences", [[], [1.2], [float("nan")]])
+def test_what_is_no_difference_of_rates_is_refused(differences):
+    with pytest.raises(ValueError, match="between -1 and 1"):
+        paired_rates_interval(differences)

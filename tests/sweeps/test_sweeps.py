@@ -130,6 +130,13 @@ def test_a_temperature_of_0_has_one_sample_and_sft_has_no_distance_at_its_own(pl
     assert found[1.2, "response_tokens"].kl > 0
 
 
+def test_each_arm_is_held_against_the_one_before_it_at_every_temperature(plan):
+    arms = ("sft", "token_ppo", "macro_ppo:fixed(n=5)")
+    curves = sweep_temperature(only(plan, *arms, prompts=2), [0.4, 0.8], 1, done=silent)
+    pairs = {(found.label, found.reference, found.x) for found in curves.differences if found.label != found.reference}
+    assert pairs == {(arms[1], arms[0], x) for x in (0.4, 0.8)} | {(arms[2], arms[1], x) for x in (0.4, 0.8)}
+
+
 def test_greedy_kl_is_what_the_reference_gives_the_response(plan):
     plan = only(plan, "sft", prompts=1)
     [found] = collect(plan, [Wanted(plan.policies[0], 0.0, 1)], silent)

@@ -74,6 +74,8 @@ def sketches(source: PlotSource) -> Iterator[Sketch | LeftOut]:
         subtitle=(
             "Left: means with 95 % intervals over prompts. Right: the samples of each arm in fifths by length, mean "
             f"{metric_name(metric)} of each fifth."
+            if bins
+            else "Means with 95 % intervals over prompts."
         ),
         caption=(
             "A judge or a reward model that favours length shows as lines that rise on the right, and an arm that uses "

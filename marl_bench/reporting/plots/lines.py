@@ -186,7 +186,10 @@ def _whole(axes: "Axes", one: Panel) -> None:
     from matplotlib.ticker import MaxNLocator
 
     if one.whole_x:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        low, high = axes.get_xlim()
+        if high - low < 1:  # one update
+            axes.set_xlim(low - 1, high + 1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
 
 
 def last_value(ys: Numbers, window: int) -> float:

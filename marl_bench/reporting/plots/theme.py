@@ -1,7 +1,7 @@
 """Colours, lines, markers and hatches: a light and a dark theme that are safe for the colour-blind and readable in black and white."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from marl_bench.reporting.comparison import Arm
 
@@ -56,8 +56,6 @@ DARK = Theme(
     # The same hues, lightened until they stand out from the background.
     arms=("#c9cdd2", "#ff8a3d", "#4ea8e8", "#2ec99a", "#e7a3ca", "#f7c04a", "#a5dcff"),
 )
-
-THEMES: Mapping[str, Theme] = {theme.name: theme for theme in (LIGHT, DARK)}
 
 # Lengths without common factors: colour, line and marker together come back after 7 · 6 · 11 arms.
 _LINES: Sequence[LineStyle] = ("-", (0, (5, 2)), "-", (0, (7, 2, 1.5, 2)), (0, (1.2, 1.6)), (0, (10, 2, 2, 2, 2, 2)))
