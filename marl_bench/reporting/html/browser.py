@@ -33,7 +33,12 @@ def index_data(comparison: Comparison, samples: Samples, judged: Judged, scale: 
         ],
         "cells": [{"arm": index.cell.arm, "seed": index.cell.seed} for index in samples.cells],
         "metrics": [
-            {"name": name, "title": titled(metric_name(name)), "higherIsBetter": directions.get(name)}
+            {
+                "name": name,
+                "title": titled(metric_name(name)),
+                "phrase": metric_name(name),
+                "higherIsBetter": directions.get(name),
+            }
             for name in [*first, *(name for name in names if name not in first)]
         ],
         "primary": comparison.primary_metric,

@@ -8,6 +8,7 @@ from marl_bench.reporting.formatting import NONE
 from marl_bench.reporting.tables import Table
 
 _NUMBER = re.compile(r"[-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
+_UNBROKEN = 16
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 
 
@@ -17,7 +18,9 @@ def escaped(text: str) -> str:
 
 
 def breakable(text: str) -> str:
-    """Returns escaped text that a narrow column may break after the joints of an arm's name."""
+    """Returns escaped text in which a narrow column may break a long name of an arm after its joints."""
+    if len(text) <= _UNBROKEN:
+        return escaped(text)
     return re.sub(r"([_:,])(?=\S)", r"\1<wbr>", escaped(text))
 
 

@@ -211,9 +211,9 @@
     const metric = sortMetric();
     const byMetric = (row) => {
       const size = difference(arm, metric.name, row);
-      if (size === null) return named("unscored", metric.title, null);
+      if (size === null) return named("unscored", metric.phrase, null);
       const better = metric.higherIsBetter === false ? -size : size;
-      return named(better > 0 ? "win" : better < 0 ? "loss" : "tie", metric.title, size);
+      return named(better > 0 ? "win" : better < 0 ? "loss" : "tie", metric.phrase, size);
     };
     if (metricOf(state.decider)) return byMetric;
     const columns = judgedColumns(arm);
@@ -275,9 +275,13 @@
   }
 
   function describeView() {
-    const unit = state.decider.startsWith("judge:") ? "the judge's score" : sortMetric().title;
+    const metric = sortMetric().phrase;
+    const judged = state.decider.startsWith("judge:");
+    const best = state.decider === BEST && judgedColumns(state.arm).length;
+    const by = best ? `by a judge where one was asked, else by ${metric}` : `by ${judged ? "the judge" : metric}`;
     const [arm, reference] = [state.arm, state.reference].map((place) => index.arms[place].label);
-    byId("status").textContent = `${view.length.toLocaleString("en-US")} of ${rowCount().toLocaleString("en-US")} samples. Numbers: ${unit}, ${arm} minus ${reference}.`;
+    const counts = `${view.length.toLocaleString("en-US")} of ${rowCount().toLocaleString("en-US")} samples`;
+    byId("status").textContent = `${counts}. ${arm} against ${reference}: ▲ ▼ ${by}; numbers: ${judged ? "judge's score" : metric}, the difference.`;
   }
 
   function refresh({ keepRow = false } = {}) {
@@ -425,7 +429,7 @@
       detailHead(row),
       make("section", { className: "prompt" }, make("h4", { textContent: "Prompt" }), make("div", { className: "text searchable", dir: "auto", tabIndex: 0, textContent: text(data.prompts[place]) })),
       shown.some((one) => one.macros) ? macroLegend(shown) : null,
-      make("div", { className: "cards" }, ...shown.map((one) => card(one, row))),
+      make("div", { className: "cards", "data-count": shown.length }, ...shown.map((one) => card(one, row))),
       metricsTable(shown, row),
       verdicts(data.verdicts[place].filter((pair) => pair.seed === seed)),
     ];
