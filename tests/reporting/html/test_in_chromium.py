@@ -83,7 +83,13 @@ def test_subset_and_order(shown: Any) -> None:
 
 
 def test_search_reads_responses_reasons_and_ids_of_the_seed(shown: Any) -> None:
-    for query, expected in (("ZEBRA", ["p5"]), ("i cannot judge", ["p5"]), ("p3", ["p3"]), ("食べる 🍜", ["p3"]), ("seed one", [])):
+    for query, expected in (
+        ("ZEBRA", ["p5"]),
+        ("i cannot judge", ["p5"]),
+        ("p3", ["p3"]),
+        ("食べる 🍜", ["p3"]),
+        ("seed one", []),
+    ):
         shown.keyboard.press("/")
         shown.keyboard.press("ControlOrMeta+a")
         shown.keyboard.insert_text(query)
@@ -223,7 +229,9 @@ def test_the_theme_follows_the_system_until_it_is_chosen(
     page = window(color_scheme=scheme).open(odd_page)
     background = "getComputedStyle(document.body).backgroundColor"
     light, dark = "rgb(251, 250, 248)", "rgb(19, 21, 24)"
-    pictures = "[...document.querySelectorAll('figure img')].filter((one) => one.offsetWidth).map((one) => one.className)"
+    pictures = (
+        "[...document.querySelectorAll('figure img')].filter((one) => one.offsetWidth).map((one) => one.className)"
+    )
     system = {"light": light, "dark": dark}[scheme]
     assert page.evaluate(background) == system
     assert page.evaluate(pictures) == [f"on-{scheme}"]
