@@ -247,6 +247,15 @@ def test_nothing_sticks_out(odd_page: Path, window: Callable[..., Any], width: i
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_paper_is_light_whatever_the_screen_is(odd_page: Path, window: Callable[..., Any]) -> None:
+    page = window(color_scheme="dark").open(odd_page)
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator("#controls").is_hidden()
+    assert page.locator("img.on-light").is_visible()
+    assert page.locator("img.on-dark").is_hidden()
+
+
 def test_compressed_data_read_the_same(
     odd_run: Any, window: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
