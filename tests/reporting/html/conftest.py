@@ -18,7 +18,9 @@ from marl_bench.run_dir import RunDir, append_jsonl, read_cells, write_json_atom
 
 MACRO, TOKEN = "macro_ppo-fixed_n5", "token_ppo"
 
-ATTACK = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'><!-- {{style}} \u2028 & \" '"
+ATTACK = (
+    "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'><!-- {{style}} \u2028 & \" '"
+)
 
 TEXTS = [
     ATTACK,
@@ -55,7 +57,10 @@ def _judge(root: Path) -> None:
     judgement = Judgement("openai:fake-1", ["tldr-summary@1"], "standard", "both", 0)
     write_json_atomically(folder / JUDGEMENT, judgement.to_json())
     for prompt, verdicts in (
-        ("p2", [Verdict("arm_first", "ok", "arm", f"Macro says more. {ATTACK}"), Verdict("reference_first", "ok", "arm")]),
+        (
+            "p2",
+            [Verdict("arm_first", "ok", "arm", f"Macro says more. {ATTACK}"), Verdict("reference_first", "ok", "arm")],
+        ),
         ("p5", [Verdict("arm_first", "ok", "arm"), Verdict("reference_first", "refusal", None, "I cannot judge.")]),
     ):
         pair = JudgedPair(prompt, "even", MACRO, TOKEN, 0, 0, 4, 4, verdicts)

@@ -83,7 +83,13 @@ def test_subset_and_order(shown: Any) -> None:
 
 
 def test_search_reads_responses_reasons_and_ids_of_the_seed(shown: Any) -> None:
-    for query, expected in (("ZEBRA", ["p5"]), ("i cannot judge", ["p5"]), ("p3", ["p3"]), ("食べる 🍜", ["p3"]), ("seed one", [])):
+    for query, expected in (
+        ("ZEBRA", ["p5"]),
+        ("i cannot judge", ["p5"]),
+        ("p3", ["p3"]),
+        ("食べる 🍜", ["p3"]),
+        ("seed one", []),
+    ):
         shown.keyboard.press("/")
         shown.keyboard.press("ControlOrMeta+a")
         shown.keyboard.insert_text(query)
@@ -223,7 +229,9 @@ def test_the_theme_follows_the_system_until_it_is_chosen(
     page = window(color_scheme=scheme).open(odd_page)
     background = "getComputedStyle(document.body).backgroundColor"
     light, dark = "rgb(251, 250, 248)", "rgb(19, 21, 24)"
-    pictures = "[...document.querySelectorAll('figure img')].filter((one) => one.offsetWidth).map((one) => one.className)"
+    pictures = (
+        "[...document.querySelectorAll('figure img')].filter((one) => one.offsetWidth).map((one) => one.className)"
+    )
     system = {"light": light, "dark": dark}[scheme]
     assert page.evaluate(background) == system
     assert page.evaluate(pictures) == [f"on-{scheme}"]
@@ -237,6 +245,15 @@ def test_the_theme_follows_the_system_until_it_is_chosen(
 def test_nothing_sticks_out(odd_page: Path, window: Callable[..., Any], width: int) -> None:
     page = window(viewport={"width": width, "height": 800}).open(odd_page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_paper_is_light_whatever_the_screen_is(odd_page: Path, window: Callable[..., Any]) -> None:
+    page = window(color_scheme="dark").open(odd_page)
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator("#controls").is_hidden()
+    assert page.locator("img.on-light").is_visible()
+    assert page.locator("img.on-dark").is_hidden()
 
 
 def test_compressed_data_read_the_same(

@@ -63,7 +63,9 @@ def test_only_long_names_may_break() -> None:
         ("", [0], [0]),
     ],
 )
-def test_offsets_in_characters_become_offsets_in_utf16_units(text: str, offsets: list[int], expected: list[int]) -> None:
+def test_offsets_in_characters_become_offsets_in_utf16_units(
+    text: str, offsets: list[int], expected: list[int]
+) -> None:
     assert utf16_offsets(text, offsets) == expected
 
 

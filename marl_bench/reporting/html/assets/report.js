@@ -18,6 +18,9 @@
     return node;
   }
 
+  // A name with places where a narrow column may break it, as markup.py does.
+  const breakable = (name) => name.split(/(?<=[_:,])/).flatMap((part) => [part, document.createElement("wbr")]);
+
   // As formatting.py: as many decimals as the size deserves, a true minus sign.
   function number(value, { signed = false } = {}) {
     if (value === null || value === undefined || Number.isNaN(value)) return NONE;
@@ -220,7 +223,7 @@
     return (row) => {
       for (const { judge, scores, turned } of columns) {
         const asked = scores[row];
-        const by = `judge ${index.judges[judge].judge}`;
+        const by = index.judges.length > 1 ? `judge ${index.judges[judge].judge}` : "judge";
         if (asked === null) continue;
         if (asked < 0) return named("unscored", by, null);
         const score = turned ? 1 - asked : asked;
@@ -429,13 +432,16 @@
       detailHead(row),
       make("section", { className: "prompt" }, make("h4", { textContent: "Prompt" }), make("div", { className: "text searchable", dir: "auto", tabIndex: 0, textContent: text(data.prompts[place]) })),
       shown.some((one) => one.macros) ? macroLegend(shown) : null,
-      make("div", { className: "cards", "data-count": shown.length }, ...shown.map((one) => card(one, row))),
+      make("div", { className: shown.some((one) => isCode(one.text)) ? "cards code" : "cards", "data-count": shown.length }, ...shown.map((one) => card(one, row))),
       metricsTable(shown, row),
       verdicts(data.verdicts[place].filter((pair) => pair.seed === seed)),
     ];
     byId("detail").replaceChildren(...parts.filter((part) => part !== null));
     highlight();
   }
+
+  // Programs need a fixed width; what is indented by a tab or four spaces is taken for one.
+  const isCode = (text) => /(^|\n)(\t| {4})\S/.test(text ?? "");
 
   function detailHead(row) {
     const position = view.indexOf(row);
@@ -466,7 +472,7 @@
     const cell = cells.get(one.arm);
     const facts = one.text === null ? [] : [cell.tokens[row] < 0 ? "" : `${cell.tokens[row].toLocaleString("en-US")} tokens`, cell.cut[row] ? "truncated" : "", one.macros ? `${one.macros[0].length} macro actions` : ""];
     const node = make("section", { className: "card", "aria-label": label },
-      make("h4", {}, label),
+      make("h4", {}, ...breakable(label)),
       make("p", { className: "card-facts" }, badge, make("span", { textContent: facts.filter(Boolean).join(" · ") })));
     node.dataset.role = role;
     if (one.text === null) node.append(make("p", { className: "empty", textContent: "No response of this arm to this prompt with this seed." }));
@@ -531,7 +537,7 @@
   function metricsTable(shown, row) {
     const present = shown.filter((one) => cells.get(one.arm));
     const rows = index.metrics.filter((metric) => present.some((one) => metric.name in cells.get(one.arm).metrics));
-    const head = make("tr", {}, make("th", { scope: "col", textContent: "Metric" }), ...present.map((one) => make("th", { scope: "col", className: "number", textContent: index.arms[one.arm].label })));
+    const head = make("tr", {}, make("th", { scope: "col", textContent: "Metric" }), ...present.map((one) => make("th", { scope: "col", className: "number" }, ...breakable(index.arms[one.arm].label))));
     const body = rows.map((metric) => {
       const values = present.map((one) => value(one.arm, metric.name, row));
       const known = values.filter((one) => one !== null);
@@ -541,7 +547,7 @@
         const isBest = best !== null && values[place] === best && known.some((other) => other !== best);
         return make("td", { className: "number" },
           make(isBest ? "strong" : "span", { textContent: values[place] === null ? "unscored" : number(values[place]) }),
-          make("small", { textContent: gap === null ? "" : number(gap, { signed: true }) }));
+          one.arm === state.reference ? null : make("small", { textContent: gap === null ? "" : number(gap, { signed: true }) }));
       }));
     });
     const note = `Small: difference to ${index.arms[state.reference].label}. Bold: best of those shown.`;
