@@ -1,7 +1,7 @@
 """Holm's adjustment: worked example, statsmodels as the oracle, invariances."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -21,6 +21,7 @@ def test_no_and_one_hypothesis():
     assert holm_adjusted([0.2]) == [0.2]
 
 
+@settings(max_examples=20)  # one call of statsmodels takes a tenth of a second
 @given(p_lists)
 def test_equals_statsmodels(p_values):
     assert holm_adjusted(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist(), abs=1e-12)
