@@ -76,7 +76,7 @@ def _orphans_sockets():
         with contextlib.suppress(OSError):  # it has ended, or is another user's
             parent = process.joinpath("stat").read_text().rpartition(")")[2].split()[1]
             if parent == "1":
-                found |= {addresses.get(os.readlink(file)) for file in process.joinpath("fd").iterdir()}
+                found |= {addresses.get(str(file.readlink())) for file in process.joinpath("fd").iterdir()}
     return found - {None}
 
 
