@@ -8,12 +8,14 @@ from marl_bench.reporting.agreement import agreement_table, with_agreements
 from marl_bench.reporting.compare import compare
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.judged import with_judgements
-from marl_bench.reporting.judged_tables import judged_subsets_table, judged_table
+from marl_bench.reporting.judged_tables import judged_ranking_table, judged_subsets_table, judged_table
 from marl_bench.reporting.pass_at_k import pass_at_k_table
 from marl_bench.reporting.plots.gallery import draw_plots
 from marl_bench.reporting.plots.plot import Gallery
 from marl_bench.reporting.provenance import data_table
+from marl_bench.reporting.ranking import oracle_ranking_table
 from marl_bench.reporting.sampling_tables import curve_tables, read_all_curves
+from marl_bench.reporting.seed_tables import seeds_table
 from marl_bench.reporting.side_settings import settings_that_differ
 from marl_bench.reporting.sides import Side, is_complete
 from marl_bench.reporting.subsets import subsets_table
@@ -132,10 +134,13 @@ def _tables(
     yield "subsets", subsets_table(comparison)
     yield "differences", differences_table(comparison)
     yield "controls", controls_table(comparison)
+    yield "seeds", seeds_table(comparison)
     yield "win_rates_oracle", win_rates_table(comparison)
+    yield "ranking_oracle", oracle_ranking_table(comparison)
     for place, judged in enumerate(comparison.judged, start=1):
         yield f"win_rates_judge_{place}", judged_table(judged)
         yield f"win_rates_judge_{place}_subsets", judged_subsets_table(judged)
+        yield f"ranking_judge_{place}", judged_ranking_table(judged)
     yield "agreement", agreement_table(comparison.agreements)
     yield "parity", parity_table(comparison)
     yield "over_optimisation", over_optimisation_table(comparison)

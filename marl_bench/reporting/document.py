@@ -10,9 +10,11 @@ from marl_bench.reporting.judged_tables import judged_markdown
 from marl_bench.reporting.pass_at_k import pass_at_k_table
 from marl_bench.reporting.plots.plot import Plot
 from marl_bench.reporting.provenance import Fact, data_table, limit_sentences, run_facts, stage_facts
+from marl_bench.reporting.ranking import oracle_ranking_table
 from marl_bench.reporting.reading import read
 from marl_bench.reporting.rendering import as_markdown, markdown_text
 from marl_bench.reporting.sampling_tables import curves_markdown
+from marl_bench.reporting.seed_tables import seeds_table
 from marl_bench.reporting.subsets import subsets_table
 from marl_bench.reporting.tables import (
     Table,
@@ -50,7 +52,9 @@ def report_markdown(
         _table_section(subsets_table(comparison)),
         _table_section(differences_table(comparison)),
         _controls(comparison),
+        _table_section(seeds_table(comparison)),
         _win_rates(comparison),
+        _table_section(oracle_ranking_table(comparison)),
         *(_section(title, body) for title, body in judged_markdown(comparison.judged)),
         _table_section(agreement_table(comparison.agreements)),
         _table_section(parity_table(comparison)),

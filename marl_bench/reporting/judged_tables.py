@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from marl_bench.reporting.formatting import NONE, counted, percent, percent_interval
 from marl_bench.reporting.judged import LEAST_CONSISTENT, JudgedRate, JudgedRates
+from marl_bench.reporting.ranking import ranking_table
 from marl_bench.reporting.rendering import as_markdown, markdown_text
 from marl_bench.reporting.tables import Table
 from marl_bench.statistics.win_rates import ScoredRate
@@ -67,6 +68,11 @@ def judged_subsets_table(judged: JudgedRates) -> Table | None:
     ]
     heads = ["Arm", "Against", "Subset", "Win rate", "95 % interval", "Wins / ties / losses", "Unscored"]
     return Table(f"{_title(judged)}, by subset", heads, rows, text_columns=3) if rows else None
+
+
+def judged_ranking_table(judged: JudgedRates) -> Table | None:
+    """Returns the strengths of three or more arms by one judge, or None without them."""
+    return ranking_table(judged.ranking, by=judged.judgement.judge)
 
 
 def judged_sentences(judged: JudgedRates) -> Iterator[str]:
@@ -134,11 +140,12 @@ def _verdict(rate: JudgedRate) -> str:
 def judged_markdown(judgements: Sequence[JudgedRates]) -> Iterator[tuple[str, str]]:
     """Yields title and body of a section of the report for each judgement."""
     for judged in judgements:
-        subsets = judged_subsets_table(judged)
+        subsets, ranking = judged_subsets_table(judged), judged_ranking_table(judged)
         parts = [
             "\n\n".join(f"> **Warning.** {markdown_text(warning)}" for warning in judged.warnings()),
             as_markdown(judged_table(judged)),
             f"**By subset**\n\n{as_markdown(subsets)}" if subsets else "",
+            f"**{ranking.title}**\n\n{as_markdown(ranking)}" if ranking else "",
             "\n".join(f"- {markdown_text(sentence)}" for sentence in judged_sentences(judged)),
         ]
         yield _title(judged), "\n\n".join(part for part in parts if part)

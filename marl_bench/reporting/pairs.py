@@ -80,10 +80,7 @@ def win_rate(first: ArmCells, second: ArmCells, *, higher_is_better: bool | None
     scores, other_scores = on_shared_prompts(first, second, ORACLE)
     if not scores.size:
         return None
-    size = np.maximum(np.abs(scores), np.abs(other_scores))
-    signs = np.sign(difference_without_rounding(scores, other_scores, size=size)) * (
-        -1 if higher_is_better is False else 1
-    )
+    signs = outcomes(scores, other_scores) * (-1 if higher_is_better is False else 1)
     return WinRate(
         arm=first.arm,
         reference=second.arm,
@@ -106,13 +103,29 @@ def on_shared_prompts(
     first: ArmCells, second: ArmCells, metric: str, *, part: Part | None = None
 ) -> tuple[Scores, Scores]:
     """Returns both arms' scores on the prompts that both have scored in every shared seed, [seeds, prompts] each."""
+    scores, other_scores, _ = with_places(first, second, metric, part=part)
+    return scores, other_scores
+
+
+def with_places(
+    first: ArmCells, second: ArmCells, metric: str, *, part: Part | None = None
+) -> tuple[Scores, Scores, npt.NDArray[np.int64]]:
+    """Returns what `on_shared_prompts` returns, and the place of each prompt among those of the comparison."""
     seeds = shared_seeds(first, second)
     scores, other_scores = first.scores(metric, seeds=seeds), second.scores(metric, seeds=seeds)
     shared = np.isfinite(scores).all(axis=0) & np.isfinite(other_scores).all(axis=0) & bool(seeds)
     if part:
         shared &= part.prompts
     # Sums over prompts must not depend on how an index left the memory.
-    return np.ascontiguousarray(scores[:, shared]), np.ascontiguousarray(other_scores[:, shared])
+    kept, other_kept = np.ascontiguousarray(scores[:, shared]), np.ascontiguousarray(other_scores[:, shared])
+    return kept, other_kept, np.flatnonzero(shared)
+
+
+def outcomes(first: Scores, second: Scores) -> Scores:
+    """Returns 1 where the first is higher, -1 where the second is, 0 where only rounding tells them apart."""
+    size = np.maximum(np.abs(first), np.abs(second))
+    signs: Scores = np.sign(difference_without_rounding(first, second, size=size))
+    return signs
 
 
 def differences_by_prompt(first: Scores, second: Scores) -> npt.NDArray[np.float64]:
