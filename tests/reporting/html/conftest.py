@@ -138,9 +138,12 @@ def _write_page(run: RunDir, out: Path, **options: Any) -> Path:
     return out / PAGE
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Debian's Chromium without a window."""
+    """Debian's Chromium without a window.
+
+    It closes with its module: while it is open an event loop runs in this process, and `asyncio.run` of later tests would fail.
+    """
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium on PATH: the page is not tried in a browser")
