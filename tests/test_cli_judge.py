@@ -73,6 +73,12 @@ def test_judging_prints_rates_and_writes_the_report_and_never_the_key(cli, make_
     assert "Calls: 36, of which 36 are answered already" in cli(*arguments, "--dry-run").stdout
 
 
+def test_a_dry_run_names_the_arms_as_one_writes_them(cli, make_run):
+    done = cli("judge", make_run(text=text).root, "--judge", "openai:judge-1", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "\n  macro_ppo:fixed(n=5) against sft: " in done.stdout
+
+
 def test_without_a_key_the_oracle_speaks(cli, make_run):
     done = cli("judge", make_run(text=text, oracle=True).root, "--judge", "openai:gpt-4o")
     assert done.returncode == 2
