@@ -108,6 +108,7 @@ def test_too_many_unscored_pairs_fail_and_are_kept(cli, make_run, server, wire):
         (("--judge", "openai:x", "--max-tokens", "1"), "--max-tokens 1"),
         (("--judge", "openai:x", "--max-cost", "1", "--base-url", "http://127.0.0.1:9"), "give --price"),
         (("--judge", "openai:x", "--prompts", "nowhere.yaml"), "nowhere.yaml"),
+        (("--judge", "openai:x", "--arm", "macro_ppo", "--dry-run"), "Known: macro_ppo:fixed(n=5), sft, token_ppo."),
     ],
 )
 def test_wrong_input_is_one_clear_line(arguments, says, cli, make_run):
