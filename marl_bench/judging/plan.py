@@ -201,7 +201,7 @@ def _of_arms(pairs: Sequence[Pair], cells: Sequence[Cell], wanted: Sequence[str]
     names = {str(cell.record.arm[key]): str(cell.record.arm["name"]) for cell in cells for key in ("label", "name")}
     for arm in wanted:
         if arm not in names:
-            raise UnknownNameError("arm", arm, names)
+            raise UnknownNameError("arm", arm, {str(cell.record.arm["label"]) for cell in cells})
     kept = {names[arm] for arm in wanted}
     return [pair for pair in pairs if not kept or pair.arm in kept]
 

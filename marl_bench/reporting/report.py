@@ -52,6 +52,11 @@ class ReportFiles:
         return self.written[0]
 
     @property
+    def page(self) -> Path | None:
+        """The page with every response, or None if it was not asked for."""
+        return next((path for path in self.written if path.name == PAGE), None)
+
+    @property
     def scores(self) -> Path:
         """arm, seed, metric, value; nothing in it comes from the clock."""
         return self.out / SCORES
