@@ -46,6 +46,11 @@ class Pair:
     reference_response: str
     orders: Sequence[Order]
 
+    @property
+    def is_identical(self) -> bool:
+        """True if both responses are the same text: a tie about which nobody need be asked, and that would say nothing of position bias."""
+        return self.arm_response == self.reference_response
+
     def question(self, order: Order, prompts: Sequence[JudgePrompt]) -> Question:
         """Returns what the judge is asked in one order."""
         texts = (self.arm_response, self.reference_response)
