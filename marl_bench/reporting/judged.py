@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from marl_bench.judgements import (
+    IDENTICAL,
     MAX_UNSCORED,
     JudgedPair,
     Judgement,
@@ -41,7 +42,7 @@ class JudgedRate:
         reference: Label of the arm it is held against.
         found: Rate over scored pairs with its interval, counts and bounds.
         length_controlled: The rate at equal length, or None where the fit says nothing.
-        consistency: Share of the pairs scored in both orders whose verdicts agree; None where one order was asked.
+        consistency: Share of the pairs scored in both orders whose verdicts agree, pairs of one text left out; None where one order was asked.
         seeds: Seeds of the pairs.
         detectable: Difference from one half that so many prompts show with chance 80 %; None where nothing varies.
         by_subset: Subset to its rate; empty where there is one subset only.
@@ -220,7 +221,9 @@ def _consistency(pairs: Iterable[JudgedPair]) -> float | None:
     same = [
         pair.verdicts[0].winner == pair.verdicts[1].winner
         for pair in pairs
-        if pair.score is not None and [verdict.order for verdict in pair.verdicts] == ["arm_first", "reference_first"]
+        if pair.score is not None
+        and pair.verdicts[0].path != IDENTICAL
+        and [verdict.order for verdict in pair.verdicts] == ["arm_first", "reference_first"]
     ]
     return sum(same) / len(same) if same else None
 
