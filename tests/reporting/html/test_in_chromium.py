@@ -180,7 +180,7 @@ def test_verdicts_show_who_was_read_first_and_why(shown: Any) -> None:
     expect(shown.locator("#detail-title")).to_have_text("p2")
     verdict = shown.locator(".verdict")
     expect(verdict).to_contain_text("macro_ppo:fixed(n=5) against token_ppo · score 1.000 for macro_ppo:fixed(n=5)")
-    expect(verdict.locator("li").nth(1)).to_contain_text("macro_ppo:fixed(n=5) wins · read first: token_ppo")
+    expect(verdict.locator("li").nth(1)).to_contain_text("macro_ppo:fixed(n=5) wins · read first, as A: token_ppo")
     expect(verdict.locator(".reason")).to_contain_text("Macro says more. </script>")
 
 

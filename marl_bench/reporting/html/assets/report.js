@@ -562,11 +562,12 @@
     const blocks_ = pairs.map((pair) => {
       const judge = index.judges[pair.judge];
       const names = { arm: label(pair.arm), reference: label(pair.reference) };
+      const asA = judge.judge.startsWith("labels:") ? "" : ", as A"; // how a judge's reason calls it
       const score = pair.score === null ? "unscored" : `score ${number(pair.score)} for ${names.arm}`;
       const calls = pair.calls.map(([order, status, winner, reason, model]) => {
         const first = order === "arm_first" ? names.arm : names.reference;
         const verdict = winner === null ? status.replace("_", " ") : winner === "tie" ? "tie" : `${names[winner]} wins`;
-        return make("li", {}, make("strong", { textContent: verdict }), make("span", { className: "muted", textContent: ` · read first: ${first}${model ? ` · ${model}` : ""}` }),
+        return make("li", {}, make("strong", { textContent: verdict }), make("span", { className: "muted", textContent: ` · read first${asA}: ${first}${model ? ` · ${model}` : ""}` }),
           reason ? make("p", { className: "reason searchable", dir: "auto", textContent: reason }) : null);
       });
       return make("div", { className: "verdict" },
