@@ -151,13 +151,21 @@ def _joined(parts: Sequence[Judgement]) -> Judgement:
 
 
 def with_judgements(comparison: Comparison, run_dirs: Iterable[RunDir]) -> Comparison:
-    """Returns the comparison with what judges said in its experiments; their warnings stand among its own.
+    """Returns the comparison with what judges said in its experiments, in the order of its arms; their warnings stand among its own.
 
     Raises:
         RecordError: A judgement is damaged.
     """
     labels = {found.arm.name: found.arm.label for found in comparison.arms}
-    judged = read_judged([run_dir.root for run_dir in run_dirs], labels=labels)
+    places = {label: place for place, label in enumerate(labels.values())}
+    last = len(places)
+    judged = [
+        dataclasses.replace(
+            found,
+            rates=sorted(found.rates, key=lambda rate: (places.get(rate.reference, last), places.get(rate.arm, last))),
+        )
+        for found in read_judged([run_dir.root for run_dir in run_dirs], labels=labels)
+    ]
     warnings = [warning for found in judged for warning in found.warnings()]
     return dataclasses.replace(comparison, judged=judged, warnings=[*comparison.warnings, *warnings])
 

@@ -108,8 +108,8 @@ def test_sentences_say_no_more_than_the_numbers():
         return " ".join(judged_reading([counted(pairs)]))
 
     won = [pair(n, "w", "w") for n in range(30)]
-    assert "macro_ppo:fixed(n=5) against sft: better; it wins 100.0 % of the pairs" in said(won)
-    assert ": worse; it wins 0.0 %" in said([pair(n, "l", "l") for n in range(30)])
+    assert "macro_ppo:fixed(n=5) against sft: better with this seed; it wins 100.0 % of the pairs" in said(won)
+    assert ": worse with this seed; it wins 0.0 %" in said([pair(n, "l", "l") for n in range(30)])
     assert "no difference can be shown at this size; it wins 50.0 %" in said(
         [pair(n, "wl"[n % 2], "wl"[n % 2]) for n in range(30)]
     )
@@ -117,6 +117,12 @@ def test_sentences_say_no_more_than_the_numbers():
     unscored = [pair(30 + n, "refusal", "refusal") for n in range(40)]
     assert "better by the scored pairs, but the unscored ones could turn it around" in said(won + unscored)
     assert "say nothing of the responses" in said([pair(n, "w", "l") for n in range(30)])
+
+
+def test_labels_name_no_prompts():
+    """People read a sheet, no prompt: nothing stands where its id would."""
+    (said, *_) = judged_sentences(counted([pair(0, "w")], judge="labels:anna", prompts=[], order="single"))
+    assert said == "Judge `labels:anna`, protocol standard, one order of each pair, seed 0."
 
 
 def test_subsets_have_rates_of_their_own():
