@@ -24,7 +24,7 @@ from marl_bench.judging.batch_service import BatchService
 from marl_bench.judging.cache import AnswerCache
 from marl_bench.judging.plan import CACHE, JudgingPlan
 from marl_bench.judging.questions import Dialect, Question
-from marl_bench.judging.transport import server_and_key
+from marl_bench.judging.transport import OPENAI_URL, server_and_key
 
 JOBS_FOLDER = "batch_jobs"
 _RETRIES = 5
@@ -74,7 +74,7 @@ def open_service(base_url: str | None) -> BatchService:
     from openai import OpenAI
 
     address, key = server_and_key(base_url)
-    return BatchService(OpenAI(api_key=key, base_url=address, max_retries=_RETRIES))
+    return BatchService(OpenAI(api_key=key, base_url=address or OPENAI_URL, max_retries=_RETRIES))
 
 
 def jobs_folder(run: Path, name: str) -> BatchFolder:

@@ -19,6 +19,9 @@ PAIRS = "pairs.jsonl"
 MAX_UNSCORED = 0.02
 """Share of pairs without a score above which a judgement fails, or is warned of."""
 
+IDENTICAL = "identical"
+"""Path of a verdict on two responses of the same text: a tie, about which nobody was asked."""
+
 Status = Literal["ok", "tie", "parse_error", "refusal", "truncated", "content_filter", "api_error", "budget"]
 """How one call ended; only `ok` and `tie` are scored."""
 
@@ -37,7 +40,7 @@ class Verdict:
         status: How the call ended.
         winner: Who won, in terms of the pair, not of the order; None unless the status is `ok` or `tie`.
         reason: What the judge gave as its reason, or the error; may be empty.
-        path: How the verdict was read: `structured`, `pattern`, `label`, or empty where there is none.
+        path: How the verdict was read: `structured`, `pattern`, `label`, `identical`, or empty where there is none.
         model: Exact id of the model that answered.
         prompt_tokens: Tokens read, 0 where the server does not say.
         completion_tokens: Tokens written.

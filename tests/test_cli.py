@@ -35,6 +35,16 @@ def test_help_and_lists_name_what_there_is(cli):
     assert cli("--version").stdout.startswith("marl-bench 0")
 
 
+def test_the_help_of_run_says_what_happens_without_an_option(cli):
+    text = " ".join(cli("run", "--help").stdout.split())
+    for option in (
+        "Number of seeds. [default: the preset's]",
+        "hub's schema. [default: embedded]",
+        "folder. [default: tiny]",
+    ):
+        assert option in text
+
+
 def test_help_and_lists_import_nothing_heavy(cli):
     for arguments in (
         ["--help"],

@@ -73,6 +73,12 @@ def test_judging_prints_rates_and_writes_the_report_and_never_the_key(cli, make_
     assert "Calls: 36, of which 36 are answered already" in cli(*arguments, "--dry-run").stdout
 
 
+def test_a_dry_run_names_the_arms_as_one_writes_them(cli, make_run):
+    done = cli("judge", make_run(text=text).root, "--judge", "openai:judge-1", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "\n  macro_ppo:fixed(n=5) against sft: " in done.stdout
+
+
 def test_without_a_key_the_oracle_speaks(cli, make_run):
     done = cli("judge", make_run(text=text, oracle=True).root, "--judge", "openai:gpt-4o")
     assert done.returncode == 2
@@ -102,6 +108,7 @@ def test_too_many_unscored_pairs_fail_and_are_kept(cli, make_run, server, wire):
         (("--judge", "openai:x", "--max-tokens", "1"), "--max-tokens 1"),
         (("--judge", "openai:x", "--max-cost", "1", "--base-url", "http://127.0.0.1:9"), "give --price"),
         (("--judge", "openai:x", "--prompts", "nowhere.yaml"), "nowhere.yaml"),
+        (("--judge", "openai:x", "--arm", "macro_ppo", "--dry-run"), "Known: macro_ppo:fixed(n=5), sft, token_ppo."),
     ],
 )
 def test_wrong_input_is_one_clear_line(arguments, says, cli, make_run):

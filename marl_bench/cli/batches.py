@@ -92,6 +92,9 @@ def submit(  # noqa: PLR0913 (one parameter an option)
     for job in jobs:
         if not job.collected:
             typer.echo(f"Batch {job.batch_id}: {job.requests:,} requests, {job.status}")
+    if all(job.collected for job in jobs):
+        typer.echo("Nothing is under way. Next: the same marl-bench judge command, without submit, makes the report.")
+        return
     typer.echo(f"Written down in {folder.folder}. Next: marl-bench judge collect {runs[0]} --wait")
 
 

@@ -5,13 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from marl_bench.cli.shared import PluginPaths, show_comparison
+from marl_bench.cli.shared import PluginPaths, show_comparison, show_files
 from marl_bench.errors import ConfigError
 
 if TYPE_CHECKING:
     from marl_bench.outside.request import Request
     from marl_bench.plugins import Registry
     from marl_bench.reporting.report import ReportFiles
+
+DEFAULT_SEEDS = 1
+DEFAULT_CONCURRENCY = 16
+DEFAULT_PRESET = "tiny"
 
 
 def evaluate(  # noqa: PLR0913 (one parameter an option)
@@ -25,7 +29,11 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
         list[str] | None, typer.Option(metavar="ARM", help="Whose policies of RUN (repeatable).  [default: all]")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="embedded, hub, or a folder with the hub's schema.")
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="embedded, hub, or a folder with the hub's schema.  [default: the run's, else embedded]",
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -93,7 +101,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
             help="Counts the tokens of samples that bring no token_count.",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="So many times models are sampled.")] = 1,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="So many times models are sampled.")] = DEFAULT_SEEDS,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N prompts.")] = None,
     allow_missing: Annotated[
         bool,
@@ -106,11 +114,13 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
             help="Server of openai: models, for example http://127.0.0.1:8000/v1.",
         ),
     ] = None,
-    concurrency: Annotated[int, typer.Option(metavar="N", min=1, help="Requests to the server at once.")] = 16,
+    concurrency: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Requests to the server at once.")
+    ] = DEFAULT_CONCURRENCY,
     preset: Annotated[
         str,
         typer.Option(metavar="PRESET", help="Whose limits and batch sizes without --run."),
-    ] = "tiny",
+    ] = DEFAULT_PRESET,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Of the result.  [default: results/TASK-evaluation-HASH]"),
@@ -130,9 +140,11 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     overrides = [parse_override(text) for text in set_ or []]
     if run is not None:
         given = [model, samples, task, against, from_run, tokenizer, out, base_url, *outside.values()]
-        if allow_missing or any(value is not None and value != [] for value in given):
+        changed = seeds != DEFAULT_SEEDS or concurrency != DEFAULT_CONCURRENCY or preset != DEFAULT_PRESET
+        if allow_missing or changed or any(value is not None and value != [] for value in given):
             raise ConfigError(
-                f"evaluate {run}: evaluates the run's own policies; to evaluate others with its models give it as --run {run}."
+                f"evaluate {run}: evaluates the run's own policies, with their seeds and preset, and takes only --arm, --data, --set, "
+                f"--metric, --name and --macro-actions; to evaluate others with its models give it as --run {run}."
             )
         if macro_actions:
             _trace(run, arm or [], registry, threads=threads, quiet=quiet)
@@ -219,4 +231,4 @@ def _use_threads(count: int) -> None:
 
 def _show(files: "ReportFiles") -> None:
     show_comparison(files.comparison)
-    typer.echo(f"Report: {files.report}")
+    show_files(files)

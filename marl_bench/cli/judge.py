@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from marl_bench.cli.batches import warn_of_open_batches
 from marl_bench.cli.labels import KeyFile, LabelFiles, Partial, report_labels, show_agreement, take_judge_labels
-from marl_bench.cli.shared import PluginPaths
+from marl_bench.cli.shared import PluginPaths, show_files
 from marl_bench.errors import ConfigError, MarlBenchError
 from marl_bench.judgements import MAX_UNSCORED
 
@@ -229,7 +229,7 @@ def show_judging_plan(plan: "JudgingPlan", limits: "JobLimits") -> None:
     typer.echo(f"Judge {plan.judge.id}, judgement '{plan.name}', protocol {plan.options.protocol}")
     for arm, reference in dict.fromkeys((pair.arm, pair.reference) for pair in plan.pairs):
         count = sum((pair.arm, pair.reference) == (arm, reference) for pair in plan.pairs)
-        typer.echo(f"  {arm} against {reference}: {count:,} pairs")
+        typer.echo(f"  {plan.labels[arm]} against {plan.labels[reference]}: {count:,} pairs")
     typer.echo(f"Calls: {len(questions):,}, of which {stored:,} are answered already")
     typer.echo(f"Tokens, all calls together: about {read:,} to read and {written:,} to write")
     money = f"about ${cost:,.2f}" if cost is not None else "not known; give --price IN,OUT"
@@ -300,7 +300,7 @@ def _show_result(judged: "Judged") -> None:
     for folder in judged.folders:
         typer.echo(f"Judgement: {folder}")
     if judged.report is not None:
-        typer.echo(f"Report: {judged.report.report}")
+        show_files(judged.report)
 
 
 def _show_table(table: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marl_bench.cli.shared import PluginPaths
+from marl_bench.cli.shared import PluginPaths, show_files
 from marl_bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def report_labels(runs: Sequence[Path]) -> None:
     from marl_bench.run_dir import RunDir
 
     if len(runs) == 1:
-        typer.echo(f"Report: {write_report([RunDir(runs[0])], out=runs[0]).report}")
+        show_files(write_report([RunDir(runs[0])], out=runs[0]))
     show_agreement(runs)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from marl_bench.cli.labels import KeyFile, LabelFiles, Partial, take_judge_labels
-from marl_bench.cli.shared import show_comparison
+from marl_bench.cli.shared import show_comparison, show_files
 from marl_bench.errors import ConfigError
 
 
@@ -44,4 +44,4 @@ def report(
         out = runs[0]
     files = write_report([RunDir(path) for path in runs], out=out, force=force, formats=formats)
     show_comparison(files.comparison)
-    typer.echo(f"Report: {files.report}")
+    show_files(files)

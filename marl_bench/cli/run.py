@@ -28,10 +28,11 @@ def run(  # noqa: PLR0913 (one parameter an option)
         list[str] | None,
         typer.Option(
             metavar="ARM",
-            help="BASELINE[:RULE(args)][@option=value,...] or a grid (repeatable); bare macro_ppo is fixed(n=5).",
+            help="BASELINE[:RULE(args)][@option=value,...] or a grid (repeatable); bare macro_ppo is fixed(n=5).  "
+            "[default: the preset's]",
         ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Number of seeds.")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Number of seeds.  [default: the preset's]")] = None,
     preset: Annotated[
         str | None, typer.Option(metavar="PRESET", help="Preset; see marl-bench list presets.  [default: tiny]")
     ] = None,
@@ -41,10 +42,14 @@ def run(  # noqa: PLR0913 (one parameter an option)
         typer.Option("--set", metavar="KEY=VALUE", help="Dotted key, for example ppo.kl_coef=0.1 (repeatable)."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="embedded, hub, or a folder with the hub's schema.")
+        str | None,
+        typer.Option(metavar="SOURCE", help="embedded, hub, or a folder with the hub's schema.  [default: embedded]"),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="tiny, a hub id, or a from_pretrained folder.")
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="tiny (the task's own), a hub id, or a from_pretrained folder.  [default: tiny]"
+        ),
     ] = None,
     sft_model: Annotated[str | None, typer.Option(metavar="PATH", help="Finished SFT model; skips that stage.")] = None,
     reward_model: Annotated[
@@ -130,7 +135,7 @@ def run(  # noqa: PLR0913 (one parameter an option)
                 show_comparison(error.comparison)  # what did not fail is a result
             raise
     show_comparison(comparison)
-    typer.echo(f"Report: {plan.root / 'report.md'}")
+    typer.echo(f"Page: {plan.root / 'report.html'}\nReport: {plan.root / 'report.md'}")
     if judge is not None:
         judge_complete_run(plan.root, judge, base_url, registry=registry, quiet=quiet)
 

@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from marl_bench.reporting.comparison import Comparison
+    from marl_bench.reporting.report import ReportFiles
     from marl_bench.reporting.tables import Table
 
 REFERENCE_DIR = Path("results") / "reference"
@@ -36,6 +37,13 @@ def show_comparison(comparison: "Comparison") -> None:
         Console().print(summary_for_terminal(comparison))
     else:
         typer.echo(summary_as_text(comparison))
+
+
+def show_files(files: "ReportFiles") -> None:
+    """Says where the page with every response is, and last the file to open first."""
+    if files.page is not None and files.page != files.report:
+        typer.echo(f"Page: {files.page}")
+    typer.echo(f"Report: {files.report}")
 
 
 def show_table(table: "Table") -> None:

@@ -88,7 +88,7 @@ def read_answer(body: Any, *, ticket: str) -> Answer:
     usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
     known = Answer(
         status="parse_error",
-        model=str(body.get("model") or ""),
+        model=_shortened(str(body.get("model") or "")),
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
     )
@@ -111,30 +111,52 @@ def _first_choice(body: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
-        error = body.get("error") if isinstance(body, dict) else None
-        raise NoAnswerError(f"the body is no chat completion{f': {error}' if error else ''}")
+        raise NoAnswerError("the body is no chat completion")
     return choice, message
 
 
 def _structured(known: Answer, text: str, ticket: str) -> Answer | None:
-    """Returns the answer of a JSON object, None if the text is none."""
-    stripped = re.sub(r"^```(?:json)?\s*|\s*```$", "", text.strip())
-    try:
-        data = json.loads(stripped)
-    except ValueError:
-        return None
-    if not isinstance(data, dict):
+    """Returns the answer of a text that is one JSON object, None if it is none."""
+    data = _object_at(re.sub(r"^```(?:json)?\s*|\s*```$", "", text.strip()), 0, alone=True)
+    if data is None:
         return None
     given = str(data.get("ticket", "")).strip().lower()
     if not _TICKET.fullmatch(given):
         return dataclasses.replace(known, reason=_shortened(f"no ticket in the answer: {text}"))
     _check_ticket(given, ticket)
-    label, reason = data.get("verdict"), _shortened(str(data.get("reason") or ""))
-    return _labelled(dataclasses.replace(known, reason=reason), str(label), path="structured")
+    return _of_object(known, data, path="structured")
+
+
+def _object_at(text: str, start: int, *, alone: bool) -> dict[str, Any] | None:
+    """Returns the JSON object that begins there, and ends the text if it is to stand alone; None if there is none."""
+    try:
+        data, end = json.JSONDecoder().raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) and (not alone or end == len(text)) else None
+
+
+def _of_object(known: Answer, data: Mapping[str, Any], *, path: str) -> Answer:
+    reason = _shortened(str(data.get("reason") or ""))
+    return _labelled(dataclasses.replace(known, reason=reason), str(data.get("verdict")), path=path)
+
+
+def _embedded(text: str, ticket: str) -> dict[str, Any] | None:
+    """Returns the last JSON object with the question's own ticket among other words, such as a model's thoughts; None if there is none."""
+    if ticket not in text.lower():
+        return None
+    for match in reversed(list(re.finditer(r"\{", text))):
+        data = _object_at(text, match.start(), alone=False)
+        if data is not None and str(data.get("ticket", "")).strip().lower() == ticket:
+            return data
+    return None
 
 
 def _pattern(known: Answer, text: str, ticket: str) -> Answer:
-    """Returns the answer by its last verdict line; only one with the question's own ticket counts."""
+    """Returns the answer by its last verdict, an object or a line; only one with the question's own ticket counts."""
+    data = _embedded(text, ticket)
+    if data is not None:
+        return _of_object(known, data, path="pattern")
     found = list(re.finditer(rf"verdict\W{{0,8}}([0-9a-f]{{{TICKET_DIGITS}}})\W{{0,8}}(\w+)", text, re.I))
     if not found:
         if _REFUSAL.match(text):
@@ -155,7 +177,7 @@ def _check_ticket(given: str, ticket: str) -> None:
 def _labelled(known: Answer, label: str, *, path: str) -> Answer:
     choice = _CHOICES.get(label.strip().lower())
     if choice is None:
-        return dataclasses.replace(known, reason=f"unknown label '{label[:40]}'; {known.reason}")
+        return dataclasses.replace(known, reason=_shortened(f"unknown label '{label[:40]}'; {known.reason}"))
     return dataclasses.replace(known, status="tie" if choice == "tie" else "ok", choice=choice, path=path)
 
 

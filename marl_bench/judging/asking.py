@@ -83,6 +83,7 @@ class Asker:
         self._patience, self._clock, self._on_wait = patience or Patience(), clock or SystemClock(), on_wait
         self._open_at = 0.0
         self._failures_in_a_row = 0
+        self._stopped = ""
         self._jitter = random.Random(0)
         self.dialect = Dialect()
         self.attempts = 0
@@ -97,6 +98,7 @@ class Asker:
         tried = _Try(self._clock.now())
         while True:
             await self._until_open()
+            self._check_going_on()
             dialect = self.dialect
             tried.attempts += 1
             self.attempts += 1
@@ -121,7 +123,7 @@ class Asker:
             JudgeError: The error is the same for every question.
         """
         if error.kind == "terminal" or (error.kind == "dialect" and not self._adapt(error, dialect)):
-            raise JudgeError(f"judge {self._judge.id}: {error}; {advice(error)}.")
+            raise self._stop(f"judge {self._judge.id}: {error}; {advice(error)}.")
         if error.kind == "dialect":
             return None
         if error.kind == "filtered":
@@ -145,6 +147,7 @@ class Asker:
             return self._given_up(Answer("budget", reason=f"{after}; last: {error}"))
         if error.retry_after is not None:
             self._open_at = max(self._open_at, self._clock.now() + wait)  # the server means everybody
+        self._check_going_on()
         self._on_wait(wait, str(error))
         await self._clock.sleep(wait)
         return None
@@ -166,10 +169,19 @@ class Asker:
         self._failures_in_a_row += 1
         if self._failures_in_a_row < self._patience.failures_in_a_row:
             return answer
-        raise JudgeError(
+        raise self._stop(
             f"judge {self._judge.id}: {self._failures_in_a_row} questions in a row had no answer, so the server is taken to be down; "
             f"the last was {answer.reason}."
         )
+
+    def _stop(self, text: str) -> JudgeError:
+        """Returns the error that ends the job: the first one that was found; questions that are still under way may bring others."""
+        self._stopped = self._stopped or text
+        return JudgeError(self._stopped)
+
+    def _check_going_on(self) -> None:
+        if self._stopped:
+            raise JudgeError(self._stopped)
 
 
 def _times(attempts: int) -> str:

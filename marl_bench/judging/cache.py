@@ -14,6 +14,7 @@ from marl_bench.judging.answers import Answer
 LAYOUT = 1
 _WAIT_SECONDS = 60.0
 _KEYS_AT_ONCE = 500
+_ELSEWHERE = "move it away or choose another --cache."
 
 
 class AnswerCache:
@@ -42,9 +43,7 @@ class AnswerCache:
                 self._database.execute(f"PRAGMA user_version={LAYOUT}")
         except sqlite3.DatabaseError as error:
             self._database.close()
-            raise RecordError(
-                f"{path}: no cache of answers ({error}); move it away or choose another --cache."
-            ) from error
+            raise RecordError(f"{path}: no cache of answers ({error}); {_ELSEWHERE}") from error
         if layout not in (0, LAYOUT):
             self._database.close()
             raise RecordError(
@@ -68,14 +67,19 @@ class AnswerCache:
         """Returns the stored answers by key; keys without one are absent.
 
         Raises:
-            RecordError: A stored answer is damaged.
+            RecordError: A stored answer or the file is damaged.
         """
         wanted = list(keys)
         found: dict[str, Answer] = {}
         for start in range(0, len(wanted), _KEYS_AT_ONCE):
             some = wanted[start : start + _KEYS_AT_ONCE]
             marks = ",".join("?" * len(some))
-            rows = self._database.execute(f"SELECT key, answer FROM answers WHERE key IN ({marks})", some)
+            try:
+                rows = self._database.execute(
+                    f"SELECT key, answer FROM answers WHERE key IN ({marks})", some
+                ).fetchall()
+            except sqlite3.DatabaseError as error:  # a page of the file is damaged
+                raise RecordError(f"{self._path}: cannot be read ({error}); {_ELSEWHERE}") from error
             for key, text in rows:
                 try:
                     found[key] = Answer(**json.loads(text))
@@ -91,6 +95,7 @@ class AnswerCache:
         Raises:
             ValueError: The judge itself did not answer; such an answer must be asked for again.
             RunFolderError: The file cannot be written (any more).
+            RecordError: It is damaged.
         """
         if not answer.is_real:
             raise ValueError(f"AnswerCache.put: '{answer.status}' is no answer of a judge.")
@@ -102,3 +107,5 @@ class AnswerCache:
             raise RunFolderError(
                 f"{self._path}: an answer cannot be stored ({error}); the same command goes on."
             ) from error
+        except sqlite3.DatabaseError as error:
+            raise RecordError(f"{self._path}: an answer cannot be stored ({error}); {_ELSEWHERE}") from error

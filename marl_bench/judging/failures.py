@@ -68,6 +68,8 @@ _ADVICE = {
 
 def advice(error: CallError) -> str:
     """Returns what a user can do about an error that stops everything."""
+    if error.kind == "busy":
+        return "the server wants to be left alone for a while: the same command goes on"
     return _ADVICE.get(error.status or 0, "the server does not take such requests: check --judge and --base-url")
 
 
@@ -104,6 +106,7 @@ def adapted(dialect: Dialect, text: str) -> Dialect | None:
 
 
 def without_secrets(text: str, key: str) -> str:
-    """Returns the text without the key, whole or as servers abbreviate it, on one line."""
+    """Returns the text without the key, whole or as servers abbreviate it, on one line, in letters that can be written to a file."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
     hidden = text.replace(key, "***") if len(key) > 3 else text
     return " ".join(_KEY.sub("***", hidden).split())[:400]

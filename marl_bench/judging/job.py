@@ -38,7 +38,7 @@ class Tally:
 
     Attributes:
         total: Questions of the job.
-        stored: Of these, answered before it began.
+        stored: Of these, answered before, or by another process.
         answered: Answered by it.
         statuses: Status to count, of both.
         prompt_tokens: Read for answers of this job.
@@ -58,6 +58,11 @@ class Tally:
     def done(self) -> int:
         """Questions with an answer, or given up."""
         return self.stored + self.answered
+
+    def keep(self, answer: Answer) -> None:
+        """Counts an answer that was stored already."""
+        self.stored += 1
+        self.statuses[answer.status] += 1
 
     def take(self, answer: Answer, price: Price | None) -> None:
         """Counts an answer of this job."""
@@ -83,35 +88,39 @@ async def ask_all(
         JudgeError: The judge cannot be used (any more); what it answered is stored.
     """
     answers = _stored(questions, cache, ask_again=limits.ask_again)
-    tally = Tally(len(questions), stored=len(answers), cost=0.0 if price else None)
-    tally.statuses.update(answer.status for answer in answers.values())
+    tally = Tally(len(questions), cost=0.0 if price else None)
+    for stored in answers.values():
+        tally.keep(stored)
     listener(tally)
     todo = iter([key for key in questions if key not in answers])
 
     async def ask(key: str) -> None:
-        found = None if limits.ask_again else cache.get(key)  # another process may have asked meanwhile
-        if found is None:
-            found = await asker.ask(questions[key])
-            if found.is_real:
-                cache.put(key, found, replace=limits.ask_again)
+        found = None if limits.ask_again else cache.get(key)
+        if found is not None:  # another process has asked meanwhile
+            tally.keep(found)
+        else:
+            found = await answer(key)
+            tally.take(found, price)
         answers[key] = found
-        tally.take(found, price)
         listener(tally)
+
+    async def answer(key: str) -> Answer:
+        if limits.max_cost is not None and (tally.cost or 0.0) >= limits.max_cost:
+            return Answer("budget", reason=f"not asked: new answers have cost --max-cost {limits.max_cost:g}")
+        found = await asker.ask(questions[key])
+        if found.is_real:
+            cache.put(key, found, replace=limits.ask_again)
+        return found
 
     async def worker() -> None:
         for key in todo:
-            if limits.max_cost is None or (tally.cost or 0.0) < limits.max_cost:
-                await ask(key)
-                continue
-            answers[key] = Answer("budget", reason=f"not asked: new answers have cost --max-cost {limits.max_cost:g}")
-            tally.take(answers[key], price)
+            await ask(key)
 
     try:
         await _first_alone(todo, ask)
         await _together([worker() for _ in range(limits.concurrency)], stop=lambda: collections.deque(todo, maxlen=0))
     except JudgeError as error:
-        stored = len(cache.get_all(questions))
-        kept = f"{stored:,} of {len(questions):,} answers are stored; the same command goes on from there."
+        kept = f"{len(cache.get_all(questions)):,} of {len(questions):,} answers are stored; the same command goes on from there."
         raise JudgeError(f"{error} {kept}") from error
     return answers
 

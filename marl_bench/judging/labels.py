@@ -78,7 +78,7 @@ def pairs_for_sheet(
     names = {str(cell.record.arm[key]): str(cell.record.arm["name"]) for cell in cells for key in ("label", "name")}
     for arm in [*arms, *references]:
         if arm not in names:
-            raise UnknownNameError("arm", arm, names)
+            raise UnknownNameError("arm", arm, {str(cell.record.arm["label"]) for cell in cells})
     kept, against = ({names[arm] for arm in some} for some in (arms, references))
     return [
         pair

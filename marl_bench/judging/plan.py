@@ -99,8 +99,9 @@ class JudgingPlan:
         return self.homes[pair.arm, pair.seed]
 
     def questions(self) -> dict[str, Question]:
-        """Returns the questions by their key; pairs with the same texts share them."""
-        asked = [pair.question(order, self.prompts) for pair in self.pairs for order in pair.orders]
+        """Returns the questions by their key; pairs with the same texts share them, and those whose two responses are the same have none."""
+        differing = [pair for pair in self.pairs if not pair.is_identical]
+        asked = [pair.question(order, self.prompts) for pair in differing for order in pair.orders]
         return {question.key(self.judge): question for question in asked}
 
     def estimate(self, questions: Mapping[str, Question]) -> tuple[int, int, float | None]:
@@ -156,6 +157,11 @@ def plan_judging(run_dirs: Sequence[RunDir], options: JudgeOptions, registry: Re
             f"{where}: no pair to judge; two arms with the same prompts and seeds are needed, one of them sft or token_ppo."
         )
     notes += _shortfalls(pairs, options.pairs)
+    same = sum(pair.is_identical for pair in pairs)
+    if same:
+        notes.append(
+            f"{same:,} of {len(pairs):,} pairs hold the same text twice: they are ties, and the judge is not asked."
+        )
     price = options.price or (None if options.own_server else published_price(judge.model))
     if price is not None:
         notes.append(
@@ -201,7 +207,7 @@ def _of_arms(pairs: Sequence[Pair], cells: Sequence[Cell], wanted: Sequence[str]
     names = {str(cell.record.arm[key]): str(cell.record.arm["name"]) for cell in cells for key in ("label", "name")}
     for arm in wanted:
         if arm not in names:
-            raise UnknownNameError("arm", arm, names)
+            raise UnknownNameError("arm", arm, {str(cell.record.arm["label"]) for cell in cells})
     kept = {names[arm] for arm in wanted}
     return [pair for pair in pairs if not kept or pair.arm in kept]
 

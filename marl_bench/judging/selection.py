@@ -46,6 +46,11 @@ class Pair:
     reference_response: str
     orders: Sequence[Order]
 
+    @property
+    def is_identical(self) -> bool:
+        """True if both responses are the same text: a tie about which nobody need be asked, and that would say nothing of position bias."""
+        return self.arm_response == self.reference_response
+
     def question(self, order: Order, prompts: Sequence[JudgePrompt]) -> Question:
         """Returns what the judge is asked in one order."""
         texts = (self.arm_response, self.reference_response)
@@ -118,10 +123,12 @@ def _ranked(samples: Mapping[ItemId, EvalSample], prompts: Sequence[JudgePrompt]
             )
         by_prompt.setdefault(sample.prompt_id, []).append(item)
     position: dict[str, float] = {}
-    for names in strata.values():
+    for stratum, names in strata.items():
         names.sort(key=lambda name: _draw(seed, "prompt", name))
-        # Half a step in: a stratum of one prompt stands in the middle, one of a tenth of the prompts at every tenth place.
-        position |= {name: (rank + 0.5) / len(names) for rank, name in enumerate(names)}
+        # A stratum of a tenth of the prompts stands at every tenth place. Where its first one stands is drawn, so that every prompt has the
+        # same chance to be among the first few, those of small strata too.
+        offset = _draw(seed, "stratum", stratum) / 2**64
+        position |= {name: (rank + offset) / len(names) for rank, name in enumerate(names)}
     keyed = [
         (turn, position[name], _draw(seed, "prompt", name), item)
         for name, items in by_prompt.items()

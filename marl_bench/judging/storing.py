@@ -4,18 +4,23 @@ import collections
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from marl_bench.judgements import JUDGEMENT, JUDGEMENTS, PAIRS, JudgedPair, Judgement
+from marl_bench.judgements import IDENTICAL, JUDGEMENT, JUDGEMENTS, PAIRS, JudgedPair, Judgement
 from marl_bench.judging.answers import Answer
 from marl_bench.judging.plan import JudgingPlan
-from marl_bench.judging.prompts import prompt_name
+from marl_bench.judging.prompts import prompt_for, prompt_name
 from marl_bench.judging.selection import Pair
 from marl_bench.run_dir import folder_written_atomically, write_json_atomically, write_jsonl_atomically
+
+_SAME = Answer("tie", "tie", reason="Both responses are the same text; nobody was asked.", path=IDENTICAL)
 
 
 def judged_pairs(plan: JudgingPlan, answers: Mapping[str, Answer]) -> list[JudgedPair]:
     """Returns the pairs with their verdicts, in the order of the plan."""
     judged = []
     for pair in plan.pairs:
+        if pair.is_identical:
+            judged.append(pair.judged([_SAME.verdict(order) for order in pair.orders]))
+            continue
         keys = [(order, pair.question(order, plan.prompts).key(plan.judge)) for order in pair.orders]
         judged.append(pair.judged([answers[key].verdict(order) for order, key in keys]))
     return judged
@@ -47,9 +52,9 @@ def unscored_statuses(pairs: Sequence[JudgedPair]) -> collections.Counter[str]:
 
 
 def _judgement(plan: JudgingPlan, pairs: Sequence[Pair], answers: Mapping[str, Answer]) -> Judgement:
-    questions = [pair.question(order, plan.prompts) for pair in pairs for order in pair.orders]
+    questions = [pair.question(order, plan.prompts) for pair in pairs if not pair.is_identical for order in pair.orders]
     paid = {key: answers[key] for key in (question.key(plan.judge) for question in questions)}
-    prompts = {prompt_name(question.wording) for question in questions}
+    prompts = {prompt_name(prompt_for(plan.prompts, pair.subset)) for pair in pairs}
     return Judgement(
         judge=plan.judge.id,
         prompts=sorted(prompts),

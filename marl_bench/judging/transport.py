@@ -5,7 +5,9 @@ import email.utils
 import json
 import math
 import os
+import re
 import time
+import urllib.parse
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -16,6 +18,7 @@ from marl_bench.judging.failures import CallError, Refusal, without_secrets
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+OPENAI_HOST, OPENAI_URL = "api.openai.com", "https://api.openai.com/v1"
 KEY_VARIABLE, URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 
 
@@ -75,17 +78,29 @@ class OpenAITransport:
             cause = error.__cause__ or error
             text = without_secrets(f"{type(cause).__name__}: {cause}", self._key)
             raise CallError(f"connection failed ({text})", "failed") from error
+        return self._decoded(response.content)
+
+    def _decoded(self, content: bytes) -> Any:
         try:
-            return json.loads(response.content)
-        except ValueError as error:
-            raise CallError(f"the body is no JSON ({without_secrets(str(error), self._key)})", "failed") from error
+            body = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            said = without_secrets(str(error), self._key)
+            raise CallError(f"the body is no JSON ({said})", "failed") from error
+        if (
+            isinstance(body, dict) and body.get("error") and not body.get("choices")
+        ):  # some proxies say so with status 200
+            said = without_secrets(str(body["error"]), self._key)
+            raise CallError(f"the body is no chat completion: {said}", "failed")
+        return body
 
     def _opened(self) -> "AsyncOpenAI":
         from openai import AsyncOpenAI
 
         address, self._key = server_and_key(self._base_url)
         # The package's own retries give up at once when a server asks to wait for more than two minutes.
-        self._client = AsyncOpenAI(api_key=self._key, base_url=address, max_retries=0, timeout=self._timeout)
+        self._client = AsyncOpenAI(
+            api_key=self._key, base_url=address or OPENAI_URL, max_retries=0, timeout=self._timeout
+        )
         return self._client
 
 
@@ -93,10 +108,14 @@ def server_and_key(base_url: str | None) -> tuple[str | None, str]:
     """Returns the address of the server, None for the OpenAI API, and the key.
 
     Raises:
-        ConfigError: There is neither a key nor another server, or the address is none.
+        ConfigError: There is neither a key nor another server, or the address or the key is none.
     """
     address = server_address(base_url)
     key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not re.fullmatch(r"[!-~]*", key):  # the error of the client that would send it shows it
+        raise ConfigError(
+            f"{KEY_VARIABLE} is no key: it holds a space, a line break or a letter outside ASCII; set it to the key alone."
+        )
     if not key and address is None:
         raise ConfigError(
             f"{KEY_VARIABLE} is not set. Set it to a key of the OpenAI API, or give --base-url with the address of a server "
@@ -112,9 +131,17 @@ def server_address(base_url: str | None) -> str | None:
         ConfigError: It is no address.
     """
     address = base_url or os.environ.get(URL_VARIABLE) or None
-    if address is not None and not address.startswith(("http://", "https://")):
-        raise ConfigError(f"--base-url {shown(address)}: give an address such as http://127.0.0.1:8000/v1.")
-    return address
+    if address is None:
+        return None
+    try:
+        parts = urllib.parse.urlsplit(address)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none, or half a bracket
+        usable = False
+    if not usable or re.search(r"\s", address):
+        where = "--base-url" if base_url else URL_VARIABLE
+        raise ConfigError(f"{where} {shown(address)}: give an address such as http://127.0.0.1:8000/v1.")
+    return None if parts.hostname == OPENAI_HOST else address
 
 
 def retry_after_seconds(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -126,8 +153,11 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: float) -> float | No
             continue
         if math.isfinite(seconds):
             return max(0.0, seconds)
-    date = email.utils.parsedate_tz(headers.get("retry-after", ""))
-    return max(0.0, email.utils.mktime_tz(date) - now) if date else None
+    try:
+        date = email.utils.parsedate_tz(headers.get("retry-after", ""))
+        return max(0.0, email.utils.mktime_tz(date) - now) if date else None
+    except (ValueError, OverflowError):  # such as a year of five digits
+        return None
 
 
 def _message(error: Any) -> str:

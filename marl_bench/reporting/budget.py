@@ -14,9 +14,15 @@ def require_one_task(cells: Sequence[Cell]) -> None:
         RecordError: They are not; such records share no prompts, so no option can force them together.
     """
     tasks = {(str(cell.record.task["id"]), str(cell.record.task["primary_metric"])) for cell in cells}
+    if len(tasks) > 1 and len({task for task, _ in tasks}) == 1:
+        metrics = ", ".join(sorted(metric for _, metric in tasks))
+        raise RecordError(
+            f"the runs are of one task but of different primary metrics ({metrics}); give runs that were scored alike: "
+            "marl-bench evaluate takes a reward model with --run or --reward-model."
+        )
     if len(tasks) > 1:
         given = ", ".join(f"{task} ({metric})" for task, metric in sorted(tasks))
-        raise RecordError(f"the runs are of different tasks or primary metrics: {given}; compare runs of one task.")
+        raise RecordError(f"the runs are of different tasks: {given}; compare runs of one task.")
 
 
 def require_one_record_each(cells: Sequence[Cell]) -> None:
@@ -31,7 +37,8 @@ def require_one_record_each(cells: Sequence[Cell]) -> None:
         if key in owners:
             raise RecordError(
                 f"arm '{key[0]}' with seed {key[1]} stands in both {owners[key]} and {cell.record.experiment}; "
-                "leave one of the runs out, or run it with other seeds."
+                "a report takes each once: leave one of the runs out, or set the same arms of two runs against each other "
+                "with marl-bench compare."
             )
         owners[key] = cell.record.experiment
 

@@ -1,6 +1,7 @@
 """What a comparison of arms consists of: frozen records that every table, plot and sentence reads."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -192,6 +193,12 @@ class Parity:
     def reached(self) -> int:
         """Number of seeds that reach parity."""
         return sum(1 for update in self.updates.values() if update is not None)
+
+    @property
+    def same_in_every_seed(self) -> bool:
+        """Whether the seeds have one and the same speed-up, so that their interval has no width and shows no spread."""
+        over = self.speed_up_over_seeds
+        return over is not None and math.isclose(over.low, over.high, rel_tol=1e-9)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,49 +1,22 @@
 """What a report holds, gathered once for all of its formats."""
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from marl_bench.records import Cell
-from marl_bench.reporting.agreement import agreement_table, with_agreements
+from marl_bench.reporting.agreement import with_agreements
 from marl_bench.reporting.compare import compare
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.judged import with_judgements
-from marl_bench.reporting.judged_tables import judged_ranking_table, judged_subsets_table, judged_table
-from marl_bench.reporting.pass_at_k import pass_at_k_table
 from marl_bench.reporting.plots.gallery import draw_plots
 from marl_bench.reporting.plots.plot import Gallery
-from marl_bench.reporting.provenance import data_table
-from marl_bench.reporting.ranking import oracle_ranking_table
-from marl_bench.reporting.sampling_tables import curve_tables, read_all_curves
-from marl_bench.reporting.seed_tables import seeds_table
+from marl_bench.reporting.sampling_tables import read_all_curves
+from marl_bench.reporting.sections import NamedTable, Section, all_tables, result_sections, run_sections
 from marl_bench.reporting.side_settings import settings_that_differ
 from marl_bench.reporting.sides import Side, is_complete
-from marl_bench.reporting.subsets import subsets_table
-from marl_bench.reporting.tables import (
-    Table,
-    arms_table,
-    budget_table,
-    controls_table,
-    costs_table,
-    diagnostics_table,
-    differences_table,
-    metrics_table,
-    open_cells_table,
-    over_optimisation_table,
-    parity_table,
-    scores_table,
-    win_rates_table,
-)
+from marl_bench.reporting.tables import Table
 from marl_bench.run_dir import RunDir, read_cells, read_config
 from marl_bench.sampling_curves import SamplingCurves
-
-
-@dataclasses.dataclass(frozen=True)
-class NamedTable:
-    """A table with the name of its file, which is also its label in LaTeX."""
-
-    name: str
-    table: Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +39,13 @@ class Contents:
     settings: Table | None
     gallery: Gallery
 
+    def sections(self) -> list[Section]:
+        """Returns the sections with tables that stand by themselves: results, differing settings, costs, cells left out."""
+        return [*result_sections(self.comparison, self.sampling), *run_sections(self.comparison, self.settings)]
+
     def tables(self) -> list[NamedTable]:
         """Returns all tables that these records allow, in the order of the report, costs among them."""
-        return [
-            NamedTable(name, table)
-            for name, table in _tables(self.comparison, self.sampling, self.settings)
-            if table is not None
-        ]
+        return list(all_tables(self.comparison, self.sampling, self.settings))
 
 
 def gather(run_dirs: Sequence[RunDir], *, force: bool, pictures: Collection[str]) -> Contents:
@@ -123,36 +96,3 @@ def settings_table(run_dirs: Sequence[RunDir], by_run: Sequence[Sequence[Cell]])
     names = [side.name for side in sides]
     heads = [name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names, start=1)]
     return Table("Settings that differ between the runs", ["Setting", *heads], rows, text_columns=len(heads) + 1)
-
-
-def _tables(
-    comparison: Comparison, sampling: Sequence[SamplingCurves], settings: Table | None
-) -> Iterator[tuple[str, Table | None]]:
-    yield "scores", scores_table(comparison)
-    yield "other_metrics", metrics_table(comparison)
-    yield "pass_at_k", pass_at_k_table(comparison)
-    yield "subsets", subsets_table(comparison)
-    yield "differences", differences_table(comparison)
-    yield "controls", controls_table(comparison)
-    yield "seeds", seeds_table(comparison)
-    yield "win_rates_oracle", win_rates_table(comparison)
-    yield "ranking_oracle", oracle_ranking_table(comparison)
-    for place, judged in enumerate(comparison.judged, start=1):
-        yield f"win_rates_judge_{place}", judged_table(judged)
-        yield f"win_rates_judge_{place}_subsets", judged_subsets_table(judged)
-        yield f"ranking_judge_{place}", judged_ranking_table(judged)
-    yield "agreement", agreement_table(comparison.agreements)
-    yield "parity", parity_table(comparison)
-    yield "over_optimisation", over_optimisation_table(comparison)
-    seen: dict[str, int] = {}
-    for curves in sampling:
-        for table in curve_tables(curves):
-            place = seen[curves.kind] = seen.get(curves.kind, 0) + 1
-            yield curves.kind if place == 1 else f"{curves.kind}_{place}", table
-    yield "macro_actions", diagnostics_table(comparison)
-    yield "arms", arms_table(comparison)
-    yield "budget", budget_table(comparison)
-    yield "data", data_table(comparison)
-    yield "settings", settings
-    yield "costs", costs_table(comparison)
-    yield "open_cells", open_cells_table(comparison)

@@ -3,33 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from marl_bench.reporting.agreement import agreement_table
-from marl_bench.reporting.comparison import ORACLE, Comparison
+from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.formatting import counted
-from marl_bench.reporting.judged_tables import judged_markdown
-from marl_bench.reporting.pass_at_k import pass_at_k_table
 from marl_bench.reporting.plots.plot import Plot
-from marl_bench.reporting.provenance import Fact, data_table, limit_sentences, run_facts, stage_facts
-from marl_bench.reporting.ranking import oracle_ranking_table
+from marl_bench.reporting.provenance import Fact, limit_sentences, run_facts, stage_facts
 from marl_bench.reporting.reading import read
 from marl_bench.reporting.rendering import as_markdown, markdown_text
-from marl_bench.reporting.sampling_tables import curves_markdown
-from marl_bench.reporting.seed_tables import seeds_table
-from marl_bench.reporting.subsets import subsets_table
-from marl_bench.reporting.tables import (
-    Table,
-    arms_table,
-    budget_table,
-    controls_table,
-    diagnostics_table,
-    differences_table,
-    metrics_table,
-    open_cells_table,
-    over_optimisation_table,
-    parity_table,
-    scores_table,
-    win_rates_table,
-)
+from marl_bench.reporting.sections import COSTS, Section, arm_tables, data_tables, result_sections, run_sections
+from marl_bench.reporting.tables import Table
 from marl_bench.sampling_curves import SamplingCurves
 
 Picture = tuple[Plot, str]
@@ -46,26 +27,15 @@ def report_markdown(
     sections = [
         _head(comparison),
         _reading(comparison),
-        _table_section(scores_table(comparison)),
-        _table_section(metrics_table(comparison)),
-        _table_section(pass_at_k_table(comparison)),
-        _table_section(subsets_table(comparison)),
-        _table_section(differences_table(comparison)),
-        _controls(comparison),
-        _table_section(seeds_table(comparison)),
-        _win_rates(comparison),
-        _table_section(oracle_ranking_table(comparison)),
-        *(_section(title, body) for title, body in judged_markdown(comparison.judged)),
-        _table_section(agreement_table(comparison.agreements)),
-        _table_section(parity_table(comparison)),
-        _table_section(over_optimisation_table(comparison)),
-        *(curves_markdown(curves) for curves in sampling),
-        _table_section(diagnostics_table(comparison)),
+        *(_rendered(section) for section in result_sections(comparison, sampling)),
         _plots(pictures),
         _what_was_run(comparison),
-        _table_section(settings),
         _shared_stages(comparison),
-        _table_section(open_cells_table(comparison)),
+        *(
+            _rendered(section)
+            for section in run_sections(comparison, settings)
+            if not _changes_from_run_to_run(section)
+        ),
         _limits(comparison),
         _remake(),
     ]
@@ -91,27 +61,24 @@ def _head(comparison: Comparison) -> str:
 
 
 def _reading(comparison: Comparison) -> str:
-    return _section("Reading", "\n".join(f"- {sentence}" for sentence in read(comparison)))
+    return _section("Reading", _items(read(comparison)))
 
 
-def _controls(comparison: Comparison) -> str:
-    explanations = [
-        f"- **{found.arm.label}**: {markdown_text(found.arm.isolates)}"
-        for found in comparison.arms
-        if found.arm.role == "control" and found.arm.isolates
-    ]
-    table = controls_table(comparison)
-    parts = ["\n".join(explanations), as_markdown(table) if table else ""]
-    return _section("Macro PPO against its controls", "\n\n".join(part for part in parts if part))
+def _rendered(section: Section) -> str:
+    parts = [*(f"> **Warning.** {markdown_text(warning)}" for warning in section.warnings), _items(section.before)]
+    for named in section.tables:
+        heading = "" if named.table.title == section.title else f"### {named.table.title}"
+        parts += [heading, as_markdown(named.table)]
+    parts.append(_items(section.after))
+    return _section(section.title, "\n\n".join(part for part in parts if part))
 
 
-def _win_rates(comparison: Comparison) -> str:
-    table = win_rates_table(comparison)
-    if table or comparison.judged:
-        return _table_section(table)
-    known = any(ORACLE in one.metrics for one in comparison.arms)
-    reason = "there is no pair of arms to compare" if known else "the task has no oracle, and no judge was asked"
-    return _section("Win rates", f"None: {reason}.")
+def _items(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)
+
+
+def _changes_from_run_to_run(section: Section) -> bool:
+    return any(named.name == COSTS for named in section.tables)
 
 
 def _plots(pictures: Sequence[Picture]) -> str:
@@ -127,17 +94,17 @@ def _alt(text: str) -> str:
 
 
 def _what_was_run(comparison: Comparison) -> str:
-    tables = [as_markdown(arms_table(comparison)), as_markdown(budget_table(comparison))]
+    tables = [as_markdown(named.table) for named in arm_tables(comparison)]
     return _section("What was run", "\n\n".join([*tables, _facts(run_facts(comparison))]))
 
 
 def _shared_stages(comparison: Comparison) -> str:
     data = comparison.setting.shared.get("data") or {}
-    source, counts = data.get("source"), data_table(comparison)
+    source = data.get("source")
     parts = [
         f"Data source: {markdown_text(source)}" if source else "",
-        as_markdown(counts) if counts else "",
-        "\n".join(f"- {markdown_text(note)}" for note in data.get("notes") or []),
+        *(as_markdown(named.table) for named in data_tables(comparison)),
+        _items(data.get("notes") or []),
         _facts(stage_facts(comparison)),
     ]
     return _section("Data and shared stages", "\n\n".join(part for part in parts if part))
@@ -152,7 +119,7 @@ def _facts(facts: Iterable[Fact]) -> str:
 
 
 def _limits(comparison: Comparison) -> str:
-    return _section("Limits", "\n".join(f"- {sentence}" for sentence in limit_sentences(comparison)))
+    return _section("Limits", _items(limit_sentences(comparison)))
 
 
 def _remake() -> str:
@@ -163,10 +130,6 @@ def _remake() -> str:
         "run to run, stand in `costs.csv` and the tables of costs."
     )
     return _section("How to remake this report", text)
-
-
-def _table_section(table: Table | None) -> str:
-    return _section(table.title, as_markdown(table)) if table else ""
 
 
 def _section(title: str, body: str) -> str:

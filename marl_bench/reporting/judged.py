@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from marl_bench.judgements import (
+    IDENTICAL,
     MAX_UNSCORED,
     JudgedPair,
     Judgement,
@@ -43,7 +44,7 @@ class JudgedRate:
         reference: Label of the arm it is held against.
         found: Rate over scored pairs with its interval, counts and bounds.
         length_controlled: The rate at equal length, or None where the fit says nothing.
-        consistency: Share of the pairs scored in both orders whose verdicts agree; None where one order was asked.
+        consistency: Share of the pairs scored in both orders whose verdicts agree, pairs of one text left out; None where one order was asked.
         seeds: Seeds of the pairs.
         detectable: Difference from one half that so many prompts show with chance 80 %; None where nothing varies.
         by_subset: Subset to its rate; empty where there is one subset only.
@@ -154,13 +155,21 @@ def _joined(parts: Sequence[Judgement]) -> Judgement:
 
 
 def with_judgements(comparison: Comparison, run_dirs: Iterable[RunDir]) -> Comparison:
-    """Returns the comparison with what judges said in its experiments; their warnings stand among its own.
+    """Returns the comparison with what judges said in its experiments, in the order of its arms; their warnings stand among its own.
 
     Raises:
         RecordError: A judgement is damaged.
     """
     labels = {found.arm.name: found.arm.label for found in comparison.arms}
-    judged = read_judged([run_dir.root for run_dir in run_dirs], labels=labels)
+    places = {label: place for place, label in enumerate(labels.values())}
+    last = len(places)
+    judged = [
+        dataclasses.replace(
+            found,
+            rates=sorted(found.rates, key=lambda rate: (places.get(rate.reference, last), places.get(rate.arm, last))),
+        )
+        for found in read_judged([run_dir.root for run_dir in run_dirs], labels=labels)
+    ]
     warnings = [warning for found in judged for warning in found.warnings()]
     return dataclasses.replace(comparison, judged=judged, warnings=[*comparison.warnings, *warnings])
 
@@ -225,7 +234,9 @@ def _consistency(pairs: Iterable[JudgedPair]) -> float | None:
     same = [
         pair.verdicts[0].winner == pair.verdicts[1].winner
         for pair in pairs
-        if pair.score is not None and [verdict.order for verdict in pair.verdicts] == ["arm_first", "reference_first"]
+        if pair.score is not None
+        and pair.verdicts[0].path != IDENTICAL
+        and [verdict.order for verdict in pair.verdicts] == ["arm_first", "reference_first"]
     ]
     return sum(same) / len(same) if same else None
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from marl_bench.reporting.formatting import NONE, counted, percent, percent_interval
 from marl_bench.reporting.judged import LEAST_CONSISTENT, JudgedRate, JudgedRates
 from marl_bench.reporting.ranking import ranking_table
-from marl_bench.reporting.rendering import as_markdown, markdown_text
 from marl_bench.reporting.tables import Table
 from marl_bench.statistics.win_rates import ScoredRate
 
@@ -79,10 +78,8 @@ def judged_sentences(judged: JudgedRates) -> Iterator[str]:
     """Yields who judged and how, and what is to be known of the judge."""
     judgement = judged.judgement
     orders = "both orders of each pair" if judgement.order == "both" else "one order of each pair"
-    yield (
-        f"Judge `{judgement.judge}`, prompts {', '.join(f'`{name}`' for name in judgement.prompts)}, protocol {judgement.protocol}, "
-        f"{orders}, seed {judgement.seed}."
-    )
+    prompts = f"prompts {', '.join(f'`{name}`' for name in judgement.prompts)}, " if judgement.prompts else ""
+    yield (f"Judge `{judgement.judge}`, {prompts}protocol {judgement.protocol}, {orders}, seed {judgement.seed}.")
     statuses = ", ".join(f"{count:,} {status}" for status, count in judged.statuses.items())
     paths = ", ".join(f"{count:,} {path}" for path, count in judged.paths.items())
     yield f"{counted(judged.pairs, 'pair')}, {judged.unscored:,} of them unscored; verdicts: {statuses}; read by: {paths or 'nothing'}."
@@ -125,9 +122,9 @@ def _verdict(rate: JudgedRate) -> str:
     elif (bound > 0.5) != (interval.estimate > 0.5):
         conclusion = f"{side} by the scored pairs, but the unscored ones could turn it around"
     else:
-        conclusion = side
+        conclusion = f"{side} with {'this seed' if len(rate.seeds) == 1 else 'these seeds'}"
     reach = (
-        f"; {counted(found.clusters, 'prompt')} show a distance of {percent(rate.detectable)} from 50 %"
+        f"; {counted(found.clusters, 'prompt')} show a distance of {100 * rate.detectable:.1f} points from 50 % with a chance of 80 %"
         if rate.detectable
         else ""
     )
@@ -135,20 +132,6 @@ def _verdict(rate: JudgedRate) -> str:
         f"{rate.arm} against {rate.reference}: {conclusion}; it wins {percent(interval.estimate)} of the pairs, 95 % "
         f"{percent_interval(interval)}{reach}."
     )
-
-
-def judged_markdown(judgements: Sequence[JudgedRates]) -> Iterator[tuple[str, str]]:
-    """Yields title and body of a section of the report for each judgement."""
-    for judged in judgements:
-        subsets, ranking = judged_subsets_table(judged), judged_ranking_table(judged)
-        parts = [
-            "\n\n".join(f"> **Warning.** {markdown_text(warning)}" for warning in judged.warnings()),
-            as_markdown(judged_table(judged)),
-            f"**By subset**\n\n{as_markdown(subsets)}" if subsets else "",
-            f"**{ranking.title}**\n\n{as_markdown(ranking)}" if ranking else "",
-            "\n".join(f"- {markdown_text(sentence)}" for sentence in judged_sentences(judged)),
-        ]
-        yield _title(judged), "\n\n".join(part for part in parts if part)
 
 
 def _title(judged: JudgedRates) -> str:

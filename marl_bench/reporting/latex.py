@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from marl_bench.reporting.contents import NamedTable
+from marl_bench.reporting.sections import NamedTable
 from marl_bench.reporting.tables import Table
 
 _ESCAPES = {

@@ -66,12 +66,19 @@ def _stage_facts(stage: str, results: Mapping[str, Any]) -> Iterator[Fact]:
 
 def limit_sentences(comparison: Comparison) -> list[str]:
     """Returns what the numbers leave out, a sentence or two each."""
-    sentences = [
+    training = [
         "SFT model and reward model are trained once and shared by all arms and seeds; a seed changes the sampling "
         "and the PPO run. The intervals over seeds therefore leave out the spread of another SFT or reward model.",
         "Trained arms are checked for the same SFT model, reward model, data, responses sampled, updates, response "
         "limit and task version; a forced gap stands as a warning at the top. Tokens sampled may differ: see the "
         "budget table.",
+    ]
+    no_training = [
+        "Nothing was trained here: for models and samples that were given, a seed changes the sampling alone, and no interval says "
+        "what another training run of theirs would give."
+    ]
+    sentences = [
+        *(training if comparison.trains else no_training),
         "Intervals are 95 %, each for itself: with many arms and metrics some exclude 0 by chance. Over prompts: "
         f"percentile bootstrap with a fixed generator{_many(comparison)}. Over seeds: Student t below 20 seeds, from 20 on a bootstrap "
         "over seeds and prompts.",

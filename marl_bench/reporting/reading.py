@@ -150,7 +150,7 @@ def _control_sentences(comparison: Comparison) -> Iterator[str]:
         if found:
             yield f"Control: {describe(found)}"
     for found in comparison.against_controls:
-        if found.metric == comparison.primary_metric:
+        if found.metric in _metrics(comparison):
             yield f"Left after the control: {describe(found)} {_granularity(comparison, found)}"
 
 
@@ -200,7 +200,10 @@ def _parity_sentence(found: Parity) -> str:
     own = [float(update) for update in found.token_updates.values()]
     over = f", over seeds {interval(found.speed_up_over_seeds)}" if found.speed_up_over_seeds else ""
     undecided = ""
-    if found.speed_up_over_seeds is not None and not found.speed_up_over_seeds.excludes(1):
+    if found.same_in_every_seed:
+        over = f" in each of {seeds}"
+        undecided = "; equal seeds show no spread, so this says nothing of other seeds"
+    elif found.speed_up_over_seeds is not None and not found.speed_up_over_seeds.excludes(1):
         undecided = "; no speed-up can be shown at this size"
     return (
         f"{found.arm.label} reaches the token arm's final training score after {sum(known) / len(known):.1f} updates, "

@@ -28,9 +28,6 @@ _ORDER = (REPORT, PAGE, LATEX, DATA, SCORES, COSTS)
 TABLES = "tables"
 PLOTS = "plots"
 
-_NOT_IN_THE_PAGE = frozenset({"arms", "budget", "data"})
-"""Tables that the page shows by itself, beside the settings."""
-
 
 @dataclasses.dataclass(frozen=True)
 class ReportFiles:
@@ -50,6 +47,11 @@ class ReportFiles:
     def report(self) -> Path:
         """The file to open first: Markdown if it was asked for."""
         return self.written[0]
+
+    @property
+    def page(self) -> Path | None:
+        """The page with every response, or None if it was not asked for."""
+        return next((path for path in self.written if path.name == PAGE), None)
 
     @property
     def scores(self) -> Path:
@@ -131,8 +133,7 @@ def _write_page(path: Path, contents: Contents) -> None:
     pictures = [
         Picture(plot.heading, plot.caption, plot.svg, plot.dark_svg, plot.alt) for plot in contents.gallery.plots
     ]
-    tables = [named.table for named in contents.tables() if named.name not in _NOT_IN_THE_PAGE]
-    write_html(path, contents.run_dirs, contents.comparison, tables, pictures)
+    write_html(path, contents.run_dirs, contents.comparison, contents.sections(), pictures)
 
 
 def _stale(contents: Contents, formats: Set[str]) -> Iterator[str]:

@@ -51,7 +51,7 @@ def write_curves(root: Path, curves: SamplingCurves) -> CurveFiles:
     record = root / _FILES[curves.kind]
     files = CurveFiles(record, record.with_suffix(".md"))
     write_json_atomically(files.record, curves.to_json())
-    write_text_atomically(files.markdown, curves_markdown(curves, level=1) + "\n")
+    write_text_atomically(files.markdown, curves_markdown(curves) + "\n")
     return files
 
 
@@ -61,11 +61,16 @@ def read_all_curves(root: Path) -> list[SamplingCurves]:
     return [curves for curves in found if curves is not None]
 
 
-def curves_markdown(curves: SamplingCurves, *, level: int = 2) -> str:
-    """Returns the section of a report."""
-    parts = [f"{'#' * level} {_TITLES[curves.kind]}", "\n".join(f"- {sentence}" for sentence in read_sampling(curves))]
+def curves_title(curves: SamplingCurves) -> str:
+    """Returns what the sweep is called."""
+    return _TITLES[curves.kind]
+
+
+def curves_markdown(curves: SamplingCurves) -> str:
+    """Returns the document that stands beside the record."""
+    parts = [f"# {curves_title(curves)}", "\n".join(f"- {sentence}" for sentence in read_sampling(curves))]
     for table in curve_tables(curves):
-        parts += [f"{'#' * (level + 1)} {table.title}", as_markdown(table)]
+        parts += [f"## {table.title}", as_markdown(table)]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -258,9 +258,10 @@ def costs_table(comparison: Comparison) -> Table | None:
     rows = []
     for found in comparison.arms:
         own = per_update[found.arm.name]
-        ratio = f"{own / token:.2f}" if own and token else NONE
-        rows.append([found.arm.label, *(number(found.costs.get(name)) for name, _ in known), ratio])
-    return Table("Costs per seed", ["Arm", *(head for _, head in known), "Per update, token = 1"], rows)
+        ratios = [f"{own / token:.2f}" if own else NONE] if token else []
+        rows.append([found.arm.label, *(number(found.costs.get(name)) for name, _ in known), *ratios])
+    last = ["Per update, token = 1"] if token else []
+    return Table("Costs per seed", ["Arm", *(head for _, head in known), *last], rows)
 
 
 def open_cells_table(comparison: Comparison) -> Table | None:

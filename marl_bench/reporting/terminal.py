@@ -57,7 +57,7 @@ def terminal_tables(comparison: Comparison) -> list[Table]:
         oracle_table(comparison) if comparison.win_rates else None,
         *map(judged_terminal_table, comparison.judged),
         _without_columns(parity_table(comparison), ("Tokens sampled", "Over seeds")),
-        _without_columns(costs_table(comparison), ("Rollout s", "Update s", "Evaluation s")),
+        _short_costs(comparison),
         open_cells_table(comparison),
     ]
     return [table for table in found if table is not None]
@@ -112,6 +112,12 @@ def oracle_table(comparison: Comparison) -> Table:
         for found in comparison.win_rates
     ]
     return Table("Win rates by the oracle", ["Pair", "Win rate", "95 % interval", "Ties"], rows)
+
+
+def _short_costs(comparison: Comparison) -> Table | None:
+    """Returns the costs of training; None where nothing was trained, as for samples made elsewhere."""
+    table = _without_columns(costs_table(comparison), ("Rollout s", "Update s", "Evaluation s"))
+    return table if table is not None and len(table.columns) > 1 else None
 
 
 def _without_columns(table: Table | None, names: Sequence[str]) -> Table | None:

@@ -341,6 +341,9 @@ def test_the_verbs_submit_collect_and_judge_hand_over_to_each_other(job, batches
     assert "batch batch-0: completed, 20 of 24 answered, 4 never answered" in capsys.readouterr().out
     assert _ended("judge", job.root, *options, "--base-url", server.url) == 0
     assert len(server.asked) == 4
+    capsys.readouterr()
+    assert _ended("judge", "submit", job.root, *options, "--base-url", batches.url) == 0
+    assert "Nothing is under way. Next: the same marl-bench judge command" in capsys.readouterr().out
 
 
 def test_a_judge_that_would_ask_what_is_under_way_warns(job, batches, server, capsys):

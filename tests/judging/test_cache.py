@@ -47,6 +47,22 @@ def test_two_processes_lose_nothing(tmp_path):
     assert len(found) == 150 + 150 + 200
 
 
+def test_a_file_with_a_damaged_page_is_named(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    with AnswerCache(path) as cache:
+        for number in range(300):
+            cache.put(f"k{number}", Answer("ok", "A", "x" * 500))
+    content = bytearray(path.read_bytes())
+    content[8192:81920] = b"\xff" * (81920 - 8192)
+    path.write_bytes(content)
+    with AnswerCache(path) as cache:
+        with pytest.raises(RecordError, match=r"answers\.sqlite: cannot be read .*choose another --cache"):
+            cache.get_all([f"k{number}" for number in range(300)])
+        with pytest.raises(RecordError, match=r"answers\.sqlite: an answer cannot be stored .*choose another --cache"):
+            for number in range(300):
+                cache.put(f"q{number}", OK)
+
+
 def test_another_file_or_layout_is_refused(tmp_path):
     path = tmp_path / "answers.sqlite"
     path.write_text("this is no database, but long enough to be taken for one. " * 20)

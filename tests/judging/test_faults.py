@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from marl_bench.errors import JudgeError, UnscoredError
+from marl_bench.errors import ConfigError, JudgeError, UnscoredError
 from marl_bench.judge_runs import check_unscored
 from marl_bench.judging.asking import Patience
 from marl_bench.judging.job import JobLimits
-from marl_bench.judging.transport import retry_after_seconds
+from marl_bench.judging.transport import OpenAITransport, retry_after_seconds, server_address, server_and_key
 
 PAIRS, CALLS = 18, 36  # macro-sft, token-sft, macro-token on 6 prompts, each in both orders
 
@@ -55,6 +55,7 @@ RECOVERABLE = {
     "invalid JSON": (lambda wire: wire.Reply(body=b"<html>Bad gateway</html>"), None),
     "not UTF-8": (lambda wire: wire.Reply(body=b"\xff\xfe{"), None),
     "JSON, but no completion": (lambda wire: wire.Reply(body=b'{"error": {"message": "hidden in 200"}}'), None),
+    "JSON nested without end": (lambda wire: wire.Reply(body=b"[" * 200_000), None),
     "no choices": (lambda wire: wire.Reply(body=b'{"choices": []}'), None),
 }
 
@@ -110,6 +111,8 @@ LASTING = {
     "content filter": (lambda wire, _: wire.completion("", finish_reason="content_filter"), "content_filter", 1),
     "content filter as 400": (lambda wire, _: wire.error(400, "blocked", "content_filter"), "content_filter", 1),
     "unknown label": (lambda _, asked: asked.verdict("C"), "parse_error", 1),
+    "half a surrogate pair for a label": (lambda _, asked: asked.verdict("\ud83d"), "parse_error", 1),
+    "an error in half surrogates": (lambda wire, _: wire.error(413, "\ud83d too long"), "api_error", 1),
     "label in words": (lambda _, asked: asked.verdict("Both are good"), "parse_error", 1),
     "prompt too long": (lambda wire, _: wire.error(400, "too long", "context_length_exceeded"), "api_error", 1),
     "500 for ever": (lambda wire, _: wire.error(500, "oops"), "api_error", 6),
@@ -209,6 +212,51 @@ def test_an_error_that_concerns_every_question_stops_at_once_and_loses_nothing(
     assert not asked & set(server.tickets[before:])
 
 
+def test_an_error_in_a_body_with_status_200_shows_no_key(run_dir, server, wire, judge_it, stored_pairs, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "hexadecimal-0123456789")
+    always_for_one(server, wire, lambda _: wire.Reply(body=b'{"error": "wrong: hexadecimal-0123456789 sk-secret99"}'))
+    (reason,) = {verdict.reason for pair in stored_pairs(judge_it(run_dir)) for verdict in pair.verdicts} - {"because"}
+    assert reason == "given up after 6 attempts; last: the body is no chat completion: wrong: *** ***"
+
+
+@pytest.mark.parametrize("key", ["sk-ключ-secret", "secret\nsecond", "secret and more", "secret\tx"])
+def test_what_cannot_be_a_key_is_refused_without_showing_it(key, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY is no key") as caught:
+        server_and_key("http://127.0.0.1:9/v1")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8000/v1",
+        "http://",
+        "http:///v1",
+        "http://[::1",
+        "http://h:99999/v1",
+        "http://h:x/v1",
+        "http://a b/v1",
+    ],
+)
+def test_an_address_that_is_none_is_refused_before_anything_is_asked(url, monkeypatch):
+    with pytest.raises(ConfigError, match=r"--base-url .*: give an address such as"):
+        server_address(url)
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(ConfigError, match=r"OPENAI_BASE_URL .*: give an address such as"):
+        server_address(None)
+
+
+def test_the_address_of_the_openai_api_is_no_server_of_one_s_own(monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    assert server_address(None) == "http://127.0.0.1:8000/v1"
+    assert server_address("https://api.openai.com/v1") is None
+    assert str(OpenAITransport(base_url="https://api.openai.com/v1", timeout_seconds=1.0)._opened().base_url) == (
+        "https://api.openai.com/v1/"
+    )
+
+
 def test_a_wrong_key_costs_one_call(run_dir, server, wire, judge_it):
     server.behave = lambda _: wire.error(401, "no")
     with pytest.raises(JudgeError, match="0 of 36 answers are stored"):
@@ -259,6 +307,39 @@ def test_money_is_bounded(run_dir, server, wire, judge_it, stored_pairs):
     assert len(server.asked) == CALLS
 
 
+def test_a_limit_of_nothing_asks_nothing(run_dir, server, judge_it, stored_pairs):
+    from marl_bench.judging.costs import Price
+
+    judged = judge_it(run_dir, price=Price(100.0, 1000.0, "test"), limits=JobLimits(max_cost=0.0))
+    assert server.asked == []
+    assert statuses(stored_pairs(judged)) == {"budget": CALLS}
+
+
+def test_what_another_process_stored_meanwhile_costs_this_one_nothing(run_dir, server, wire, judge_it):
+    from marl_bench.judging.answers import Answer
+    from marl_bench.judging.cache import AnswerCache
+    from marl_bench.judging.costs import Price
+    from marl_bench.judging.plan import JudgeOptions, plan_judging
+    from marl_bench.plugins import Registry
+
+    price = Price(100.0, 1000.0, "test")
+    plan = plan_judging([run_dir], JudgeOptions("openai:judge-1", own_server=True, price=price), Registry())
+
+    def behave(asked):
+        if asked.number == 1:
+            with AnswerCache(plan.cache) as cache:
+                for key in list(plan.questions())[-10:]:
+                    cache.put(key, Answer("ok", "A", prompt_tokens=100, completion_tokens=10))
+        return wire.longer(asked)
+
+    server.behave = behave
+    judged = judge_it(run_dir, price=price)
+    # 26 calls of 100 tokens at 100 and 10 at 1,000 dollars a million: 2 cents each.
+    assert len(server.asked) == judged.tally.answered == 26
+    assert judged.tally.stored == 10
+    assert judged.tally.cost == pytest.approx(0.52)
+
+
 def test_no_more_questions_are_under_way_than_allowed(run_dir, server, wire, judge_it):
     server.behave = lambda asked: wire.Reply(body=wire.longer(asked).body, delay=0.02)
     judge_it(run_dir, limits=JobLimits(concurrency=3))
@@ -298,6 +379,7 @@ def test_the_same_judgement_is_not_made_twice_at_a_time(run_dir, judge_it):
         ({"retry-after": "-5"}, 0.0),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "Thu, 01 Jan 99999 00:00:00 GMT"}, None),
         ({}, None),
     ],
 )

@@ -39,6 +39,32 @@ def counted(pairs, **changes):
     )
 
 
+def test_pairs_of_one_text_are_ties_that_nobody_is_asked_about(make_run, server, judge_it, stored_pairs, wire):
+    # Odd prompts: macro and token PPO say the same. The judge always answers A.
+    run_dir = make_run(6, text=lambda arm, seed, number: "same" if number % 2 and arm != "sft" else f"{arm} {number}")
+    server.behave = lambda asked: asked.verdict("A")
+    judged = judge_it(run_dir)
+    # 2 comparisons with SFT of 6 pairs, in both orders, and 3 pairs of macro with token PPO; on odd prompts the two arms share questions.
+    assert len(server.asked) == 2 * (6 + 3) + 2 * 3
+    same = [pair for pair in stored_pairs(judged) if pair.reference == "token_ppo" and int(pair.prompt_id[1:]) % 2]
+    assert len(same) == 3
+    assert {pair.score for pair in same} == {0.5}
+    assert {(verdict.status, verdict.winner, verdict.path) for pair in same for verdict in pair.verdicts} == {
+        ("tie", "tie", "identical")
+    }
+    (rates,) = judged.rates
+    assert rates.consistency == 0.0  # of the 15 pairs that were asked; the 3 others say nothing of it
+    assert rates.unscored == 0
+    assert any(note.startswith("3 of 18 pairs hold the same text twice") for note in rates.judgement.notes)
+
+
+def test_a_run_of_equal_arms_is_judged_without_a_judge(make_run, server, judge_it, stored_pairs):
+    judged = judge_it(make_run(4, text=lambda arm, seed, number: "same"))
+    assert server.asked == []
+    assert {pair.score for pair in stored_pairs(judged)} == {0.5}
+    assert judged.rates[0].consistency is None
+
+
 def test_rates_bounds_and_position_are_those_worked_by_hand():
     pairs = [
         pair(0, "w", "w"),
@@ -89,8 +115,8 @@ def test_sentences_say_no_more_than_the_numbers():
         return " ".join(judged_reading([counted(pairs)]))
 
     won = [pair(n, "w", "w") for n in range(30)]
-    assert "macro_ppo:fixed(n=5) against sft: better; it wins 100.0 % of the pairs" in said(won)
-    assert ": worse; it wins 0.0 %" in said([pair(n, "l", "l") for n in range(30)])
+    assert "macro_ppo:fixed(n=5) against sft: better with this seed; it wins 100.0 % of the pairs" in said(won)
+    assert ": worse with this seed; it wins 0.0 %" in said([pair(n, "l", "l") for n in range(30)])
     assert "no difference can be shown at this size; it wins 50.0 %" in said(
         [pair(n, "wl"[n % 2], "wl"[n % 2]) for n in range(30)]
     )
@@ -98,6 +124,12 @@ def test_sentences_say_no_more_than_the_numbers():
     unscored = [pair(30 + n, "refusal", "refusal") for n in range(40)]
     assert "better by the scored pairs, but the unscored ones could turn it around" in said(won + unscored)
     assert "say nothing of the responses" in said([pair(n, "w", "l") for n in range(30)])
+
+
+def test_labels_name_no_prompts():
+    """People read a sheet, no prompt: nothing stands where its id would."""
+    (said, *_) = judged_sentences(counted([pair(0, "w")], judge="labels:anna", prompts=[], order="single"))
+    assert said == "Judge `labels:anna`, protocol standard, one order of each pair, seed 0."
 
 
 def test_subsets_have_rates_of_their_own():

@@ -66,6 +66,15 @@ def test_posts_are_spread_evenly_over_subreddits(make_run, chosen):
     assert collections.Counter(pair.prompt[13] for pair in pairs["token_ppo", "sft"]) == {"a": 5, "b": 5}
 
 
+def test_small_subsets_have_their_chance(make_run, chosen):
+    # 20 of 40 prompts stand alone in their subset: of 10 pairs 5 should be such, whatever the seed; with the same place for each it is none.
+    run_dir = make_run(40, text=named, arms=("sft", "token_ppo"), subset=lambda number: f"s{min(number, 20)}")
+    alone = [
+        sum(pair.subset != "s20" for pair in chosen([run_dir], pairs=10, seed=seed)[0].pairs) for seed in range(40)
+    ]
+    assert 4 < sum(alone) / 40 < 6  # expected 5; of one seed the standard deviation is below 2, of the mean below 0.32
+
+
 def test_a_single_order_is_that_of_the_item_whatever_the_arm(make_run, chosen):
     _, pairs = chosen([make_run(60, text=named)], order="single")
     orders = {tuple(pair.orders for pair in found) for found in pairs.values()}

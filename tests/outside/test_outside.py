@@ -381,9 +381,15 @@ def test_the_verb_prints_the_comparison_and_refuses_mixtures(tmp_path, written, 
         assert stopped.code == 0
     out = capsys.readouterr().out
     assert "arm: a" in out
-    assert out.strip().endswith("verb/report.md")
+    assert "Costs per seed" not in out, "nothing was trained"
+    assert out.splitlines()[-2:] == [f"Page: {tmp_path / 'verb/report.html'}", f"Report: {tmp_path / 'verb/report.md'}"]
+    report = (tmp_path / "verb/report.md").read_text()
+    assert "Nothing was trained here" in report and "SFT model and reward model are trained once" not in report
     assert status_of("evaluate", str(finished_run), f"--samples={samples}") == 2
     assert "give it as --run" in capsys.readouterr().err
+    for option in ("--seeds=3", "--concurrency=2", "--preset=other"):
+        assert status_of("evaluate", str(finished_run), option) == 2, "it would do nothing"
+        assert "the run's own policies, with their seeds and preset" in capsys.readouterr().err
     assert status_of("evaluate", "--task", "tldr", f"--samples={samples}", "--arm", "sft") == 2
     assert "--arm, --name and --macro-actions are of a RUN" in capsys.readouterr().err
 

@@ -288,8 +288,16 @@ def test_runs_of_two_tasks_are_refused_even_when_forced(three_arms: list[Cell]) 
         compare([*three_arms[:-1], other], force=True)
 
 
+def test_runs_of_one_task_that_were_scored_otherwise_are_not_called_two_tasks(three_arms: list[Cell]) -> None:
+    other = _changed(three_arms[-1], task={**three_arms[-1].record.task, "primary_metric": "words"})
+    with pytest.raises(RecordError, match=r"of one task but of different primary metrics \(.*words.*--reward-model"):
+        compare([*three_arms[:-1], other], force=True)
+
+
 def test_an_arm_and_seed_in_two_runs_is_refused(three_arms: list[Cell]) -> None:
-    with pytest.raises(RecordError, match="with seed 0 stands in both tldr-tiny-0123abcd and other"):
+    with pytest.raises(
+        RecordError, match=r"with seed 0 stands in both tldr-tiny-0123abcd and other; .* marl-bench compare"
+    ):
         compare([*three_arms, _changed(three_arms[0], experiment="other")])
 
 

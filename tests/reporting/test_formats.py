@@ -12,11 +12,11 @@ import pytest
 
 from marl_bench.errors import ConfigError, UnknownNameError
 from marl_bench.records import Cell
-from marl_bench.reporting.contents import NamedTable
 from marl_bench.reporting.formats import DEFAULT_FORMATS, FORMATS, parse_formats
 from marl_bench.reporting.latex import as_latex, document, escaped
 from marl_bench.reporting.plain_data import plain
 from marl_bench.reporting.report import write_report
+from marl_bench.reporting.sections import NamedTable
 from marl_bench.reporting.tables import Table
 from marl_bench.run_dir import RunDir, write_text_atomically
 

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 from marl_bench.errors import RecordError
+from marl_bench.judgements import JudgedPair, Judgement, Verdict
 from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.records import Cell
 from marl_bench.reporting.compare import compare
+from marl_bench.reporting.judged import JudgedRates, count_judged
+from marl_bench.reporting.plots import length
 from marl_bench.reporting.plots.canvas import _svg, compose, plain_style, recoloured
 from marl_bench.reporting.plots.credit import _by_position
 from marl_bench.reporting.plots.dressing import marked_every, two_lines
@@ -93,7 +96,7 @@ def test_titles_are_sentences_of_the_numbers(three_arms: list[Cell]) -> None:
     )
     # Speed-up 2 in both seeds, so its interval is [2, 2].
     assert titles["updates_to_parity"] == (
-        "macro_ppo:fixed(n=5) reaches token_ppo's final training score after 2.0 updates against 4.0 (2.00 times as fast)"
+        "macro_ppo:fixed(n=5) reaches token_ppo's final training score after 2.0 updates against 4.0 (speed-up 2.00 in each of 2 seeds)"
     )
     assert titles["paired_differences"] == (
         "macro_ppo:fixed(n=5) has a higher reward-model score than token_ppo on 4 of 4 prompts; "
@@ -299,6 +302,23 @@ def test_sweeps_and_credit_are_drawn_from_their_files(
 def test_the_win_rates_of_a_judge_go_before_those_of_the_oracle(three_arms: list[Cell]) -> None:
     alt = _sketches(three_arms)["length"].alt  # type: ignore[union-attr]
     assert "Win rate against sft, by oracle" in alt
+
+
+def test_the_judge_with_most_pairs_is_drawn_beside_length(three_arms: list[Cell]) -> None:
+    """Two labels of a person do not stand for a judge that read four pairs, whichever name comes first."""
+
+    def judged(judge: str, prompts: int) -> JudgedRates:
+        pairs = [
+            JudgedPair(f"p{place}", "", MACRO, SFT, 0, 0, 5, 5, [Verdict("arm_first", "ok", "arm")])
+            for place in range(prompts)
+        ]
+        labels = {MACRO: "macro_ppo:fixed(n=5)"}
+        return count_judged(judge, Judgement(judge, [], "standard", "single", 0), pairs, labels=labels)
+
+    comparison = dataclasses.replace(compare(three_arms), judged=[judged("labels:anna", 2), judged("openai:m", 4)])
+    source = plot_source(three_arms, comparison, [])
+    (drawn,) = [found for found in length.sketches(source) if isinstance(found, Sketch)]
+    assert "Win rate against sft, by openai:m" in drawn.alt
 
 
 def _luminance(colour: str) -> float:

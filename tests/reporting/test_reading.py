@@ -73,6 +73,17 @@ def test_a_control_that_reaches_the_same_leaves_nothing_shown_for_granularity(ma
     assert "The gain over token_ppo is not shown to be more than what this control reaches" in text
 
 
+def test_a_loss_of_the_oracle_against_the_control_is_not_passed_over(make_cell: CellFactory) -> None:
+    """The score says nothing, the oracle stands 1 below in every prompt and seed: both are read."""
+    cells = [
+        make_cell(arm, seed, {SCORE: [score + seed] * 4, "oracle": [oracle + 0.1 * seed * place for place in range(4)]})
+        for seed in (0, 1, 2)
+        for arm, score, oracle in ((TOKEN, 1.0, 2.0), (CONTROL, 2.0, 3.0), (MACRO, 2.0, 2.0))
+    ]
+    left = [line for line in read(compare(cells)) if line.startswith("Left after the control")]
+    assert [", oracle: worse; -1.000" in line for line in left] == [False, True]
+
+
 def test_a_rest_above_the_control_is_named(make_cell: CellFactory) -> None:
     cells = _cells(make_cell, [0, 1, 2], sft=[0.0] * 4, token=[1.0] * 4, control=[1.5] * 4, macro=[2.1, 2.0, 2.0, 1.9])
     assert "So the macro arm does something here that this control does not." in _text(cells)
@@ -117,7 +128,8 @@ def test_a_score_that_rises_without_the_oracle_is_called_over_optimised(make_cel
 def test_parity_sentence(three_arms: list[Cell], make_curve: Callable[..., list[dict[str, Any]]]) -> None:
     assert (
         "macro_ppo:fixed(n=5) reaches the token arm's final training score after 2.0 updates, "
-        "the token arm itself after 4.0: speed-up 2.00, over seeds [2.000, 2.000]." in _text(three_arms)
+        "the token arm itself after 4.0: speed-up 2.00 in each of 2 seeds; equal seeds show no spread, so this says nothing of other seeds."
+        in _text(three_arms)
     )
 
 

@@ -1,6 +1,8 @@
 """The files of a report: structure, worked cells, byte equality, refusals."""
 
 import csv
+import html
+import json
 import re
 import subprocess
 import sys
@@ -70,6 +72,45 @@ def test_sections_stand_in_order(report: ReportFiles) -> None:
     ]
 
 
+def test_page_and_markdown_hold_every_table_in_one_order(
+    tmp_path: Path, three_arms: list[Cell], write_cells: WriteCells
+) -> None:
+    """Costs alone are missing in the Markdown: they change from run to run."""
+    found = write_report(
+        [write_cells(tmp_path / "run", three_arms)], out=tmp_path / "out", formats=("md", "json", "html")
+    )
+    names = [table["name"] for table in json.loads((found.out / "report.json").read_text())["tables"]]
+    assert names == [
+        "scores",
+        "differences",
+        "controls",
+        "win_rates_oracle",
+        "ranking_oracle",
+        "parity",
+        "over_optimisation",
+        "macro_actions",
+        "arms",
+        "budget",
+        "data",
+        "costs",
+    ]
+    page = (found.out / "report.html").read_text()
+    headings = [html.unescape(title) for title in re.findall(r"<h3[^>]*>(.*?)</h3>", page)]
+    results = [
+        "Scores on held-out prompts",
+        "Paired differences",
+        "Macro PPO against its controls",
+        "Win rates by the oracle",
+        "Updates to parity with the token arm",
+        "Score against oracle",
+        "Macro actions at the last update",
+    ]
+    assert headings[: len(results) + 1] == [*results, "Costs per seed"]
+    assert re.findall(r"^## (.*)$", found.report.read_text(), flags=re.MULTILINE)[1 : len(results) + 1] == results
+    assert re.findall('href="#(table-[^"]+)"', page) == re.findall('<h3 id="(table-[^"]+)"', page)
+    assert "<li>token_ppo_matched_lambda:n=5: Token PPO whose lambda gives the credit horizon" in page
+
+
 def test_other_metrics_have_a_table(tmp_path: Path, make_cell: Callable[..., Cell], write_cells: WriteCells) -> None:
     cells = [make_cell(TOKEN, seed, {SCORE: [1.0, 2.0], "rougeL": [0.2, 0.4], "mine": [1.0, 1.0]}) for seed in (0, 1)]
     text = write_report([write_cells(tmp_path / "run", cells)], out=tmp_path / "out").report.read_text()
@@ -102,7 +143,7 @@ def test_worked_cells_of_the_tables(report: ReportFiles) -> None:
 def test_controls_data_and_reward_model_are_explained(report: ReportFiles) -> None:
     text = report.report.read_text()
     assert (
-        "**token_ppo_matched_lambda:n=5**: Token PPO whose lambda gives the credit horizon of five-token macro actions."
+        "- token_ppo_matched_lambda:n=5: Token PPO whose lambda gives the credit horizon of five-token macro actions."
         in text
     )
     assert _row(text, "Data and shared stages", "dropped too long") == ["dropped too long", "2"]

@@ -141,7 +141,7 @@ def test_curves_are_read_back_as_they_were_written(tmp_path):
     )
     before = files.markdown.read_bytes()
     assert write_curves(tmp_path, read_all_curves(tmp_path)[0]).markdown.read_bytes() == before
-    assert before.decode() == curves_markdown(curves, level=1) + "\n"
+    assert before.decode() == curves_markdown(curves) + "\n"
 
 
 def test_records_of_before_have_no_differences_and_damaged_ones_are_told(tmp_path):

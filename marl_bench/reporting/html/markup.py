@@ -5,10 +5,13 @@ import re
 from collections.abc import Iterable, Sequence
 
 from marl_bench.reporting.formatting import NONE
+from marl_bench.reporting.sections import Section
 from marl_bench.reporting.tables import Table
 
 _NUMBER = re.compile(r"[-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
 _UNBROKEN = 16
+_CODE = re.compile(r"`([^`]+)`")
+_MANY_COLUMNS = 11
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 
 
@@ -41,14 +44,50 @@ def sort_value(cell: str) -> float | None:
     return value * 0.999 if cell.lstrip().startswith("<") else value
 
 
-def table_section(table: Table) -> str:
-    """Returns a table with heading and note as a section that scrolls sideways by itself."""
-    name = anchor(table.title)
-    note = f'<p class="note">{escaped(table.note)}</p>' if table.note else ""
-    return (
-        f'<section class="table-section" aria-labelledby="{name}"><h3 id="{name}">{escaped(table.title)}</h3>'
-        f"{table_html(table)}{note}</section>\n"
+def prose(text: str) -> str:
+    """Returns escaped text with true minus signs, and `code` between backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", _MINUS.sub("−", escaped(text)))
+
+
+def anchors(titles: Sequence[str], *, kind: str = "") -> list[str]:
+    """Returns an id for each title, with a number where an earlier one has the same."""
+    names = [f"{kind}{anchor(title)}" for title in titles]
+    counts = [names[:place].count(name) for place, name in enumerate(names)]
+    return [f"{name}-{count + 1}" if count else name for name, count in zip(names, counts, strict=True)]
+
+
+def link_list(titles: Sequence[str], names: Sequence[str], *, label: str) -> str:
+    """Returns links to headings by their ids; empty for fewer than two."""
+    if len(titles) < 2:
+        return ""
+    items = "".join(
+        f'<li><a href="#{name}">{breakable(title)}</a></li>' for title, name in zip(titles, names, strict=True)
     )
+    return f'<nav class="contents" aria-label="{escaped(label)}"><ul>{items}</ul></nav>\n'
+
+
+def section_html(section: Section, name: str) -> str:
+    """Returns a section with its warnings, sentences and tables; a table scrolls sideways by itself.
+
+    Args:
+        section: The section.
+        name: Id of its heading.
+    """
+    tables = "".join(
+        ("" if named.table.title == section.title else f"<h4>{escaped(named.table.title)}</h4>")
+        + _noted_table(named.table)
+        for named in section.tables
+    )
+    return (
+        f'<section class="table-section" aria-labelledby="{name}"><h3 id="{name}">{escaped(section.title)}</h3>\n'
+        f"{sentence_list(section.warnings, kind='warnings')}{sentence_list(section.before, kind='notes')}{tables}"
+        f"{sentence_list(section.after, kind='notes')}</section>\n"
+    )
+
+
+def _noted_table(table: Table) -> str:
+    note = f'<p class="note">{prose(table.note)}</p>' if table.note else ""
+    return f'<div class="noted">{table_html(table)}{note}</div>\n'
 
 
 def table_html(table: Table) -> str:
@@ -59,7 +98,7 @@ def table_html(table: Table) -> str:
     rows = "".join(f"<tr>{''.join(_cells(table, row))}</tr>\n" for row in table.rows)
     return (
         f'<div class="wide" role="region" tabindex="0" aria-label="{escaped(table.title)}, table">'
-        f'<table class="sortable"><thead><tr>{heads}</tr></thead>\n<tbody>{rows}</tbody></table></div>'
+        f'<table class="sortable{_width(table)}"><thead><tr>{heads}</tr></thead>\n<tbody>{rows}</tbody></table></div>'
     )
 
 
@@ -76,13 +115,18 @@ def _cells(table: Table, row: Sequence[str]) -> Iterable[str]:
             yield f'<td class="number"{known}>{_MINUS.sub("−", escaped(cell))}</td>'
 
 
+def _width(table: Table) -> str:
+    """Returns a class for tables that would be wider than the page, and for those that need little of it."""
+    return " dense" if len(table.columns) >= _MANY_COLUMNS else " narrow" if len(table.columns) == 2 else ""
+
+
 def _kind(table: Table, index: int) -> str:
     return "" if index < table.text_columns else ' class="number"'
 
 
 def sentence_list(sentences: Iterable[str], *, kind: str = "") -> str:
     """Returns sentences as a list; empty for none."""
-    items = "".join(f"<li>{_MINUS.sub('−', escaped(sentence))}</li>\n" for sentence in sentences)
+    items = "".join(f"<li>{prose(sentence)}</li>\n" for sentence in sentences)
     return f'<ul class="{kind}">{items}</ul>\n' if items else ""
 
 

@@ -14,18 +14,20 @@ from marl_bench.reporting.html.blocks import data_block
 from marl_bench.reporting.html.browser import cell_data, index_data
 from marl_bench.reporting.html.judged import index_judgements
 from marl_bench.reporting.html.markup import (
-    anchor,
+    anchors,
     escaped,
     fact_list,
+    link_list,
+    prose,
+    section_html,
     sentence_list,
     table_html,
-    table_section,
 )
 from marl_bench.reporting.html.samples import Samples, cells_of, index_samples
 from marl_bench.reporting.html.texts import AdvantageScale, text_chunks
-from marl_bench.reporting.provenance import data_table, limit_sentences, run_facts, stage_facts
+from marl_bench.reporting.provenance import limit_sentences, run_facts, stage_facts
 from marl_bench.reporting.reading import read
-from marl_bench.reporting.tables import Table, arms_table, budget_table
+from marl_bench.reporting.sections import Section, arm_tables, data_tables
 from marl_bench.run_dir import SAMPLES, RunDir, file_written_atomically
 
 PAGE = "report.html"
@@ -60,7 +62,7 @@ def write_html(
     path: Path,
     run_dirs: Sequence[RunDir],
     comparison: Comparison,
-    tables: Sequence[Table],
+    sections: Sequence[Section],
     pictures: Sequence[Picture],
     *,
     rows: int = ROWS,
@@ -71,7 +73,7 @@ def write_html(
         path: The file; replaced whole.
         run_dirs: Folders of the experiments, for samples, macro actions and judgements.
         comparison: Their comparison.
-        tables: Tables in the order of the page.
+        sections: Sections with tables in the order of the page.
         pictures: Plots, likewise.
         rows: Samples that the browser shows: the first ones, in the order of evaluation.
 
@@ -80,7 +82,7 @@ def write_html(
     """
     cells = cells_of(run_dirs, comparison)
     samples = index_samples(cells, limit=rows)
-    head, tail = _frame(comparison, tables, pictures, samples).split(_DATA)
+    head, tail = _frame(comparison, sections, pictures, samples).split(_DATA)
     compress = sum((cell.folder / SAMPLES).stat().st_size for cell in cells) > _COMPRESSED_FROM_BYTES
     with file_written_atomically(path) as file:
         file.write(head.encode("utf-8", "replace"))
@@ -103,7 +105,7 @@ def _blocks(run_dirs: Sequence[RunDir], comparison: Comparison, samples: Samples
 _DATA = "{{data}}"
 
 
-def _frame(comparison: Comparison, tables: Sequence[Table], pictures: Sequence[Picture], samples: Samples) -> str:
+def _frame(comparison: Comparison, sections: Sequence[Section], pictures: Sequence[Picture], samples: Samples) -> str:
     """Returns the page without the samples' data."""
     assets = importlib.resources.files("marl_bench.reporting.html") / "assets"
     style = (assets / "report.css").read_text(encoding="utf-8")
@@ -119,8 +121,8 @@ def _frame(comparison: Comparison, tables: Sequence[Table], pictures: Sequence[P
         "lede": _lede(comparison),
         "warnings": sentence_list(_warnings(comparison), kind="warnings"),
         "reading": sentence_list(read(comparison), kind="reading"),
-        "tables": "".join(table_section(table) for table in tables),
-        "plots": "".join(_figure(picture) for picture in pictures),
+        "tables": _tables(sections),
+        "plots": _plots(pictures),
         "samples_note": escaped(_samples_note(samples)),
         "provenance": _provenance(comparison),
         "limits": sentence_list(limit_sentences(comparison)),
@@ -162,15 +164,30 @@ def _samples_note(samples: Samples) -> str:
     return f"The first {shown} {samples.left_out:,} more are in the tables but not here, to keep the page small."
 
 
-def _figure(picture: Picture) -> str:
-    name = anchor(picture.title)
+def _tables(sections: Sequence[Section]) -> str:
+    titles = [section.title for section in sections]
+    names = anchors(titles, kind="table-")
+    return link_list(titles, names, label="Tables") + "".join(
+        section_html(section, name) for section, name in zip(sections, names, strict=True)
+    )
+
+
+def _plots(pictures: Sequence[Picture]) -> str:
+    titles = [picture.title for picture in pictures]
+    names = anchors(titles, kind="plot-")
+    return link_list(titles, names, label="Plots") + "".join(
+        _figure(picture, name) for picture, name in zip(pictures, names, strict=True)
+    )
+
+
+def _figure(picture: Picture, name: str) -> str:
     alt = escaped(picture.alt or f"{picture.title}. {picture.caption}")
     both = "" if picture.dark is None else f'<img class="on-dark" src="{_data_uri(picture.dark)}" alt="{alt}">'
     kind = "on-light" if both else "on-both"
     return (
         f'<figure aria-labelledby="{name}"><h3 id="{name}">{escaped(picture.title)}</h3>'
         f'<img class="{kind}" src="{_data_uri(picture.light)}" alt="{alt}">{both}'
-        f"<figcaption>{escaped(picture.caption)}</figcaption></figure>\n"
+        f"<figcaption>{prose(picture.caption)}</figcaption></figure>\n"
     )
 
 
@@ -182,19 +199,14 @@ def _data_uri(picture: str | bytes) -> str:
 
 def _provenance(comparison: Comparison) -> str:
     data = comparison.setting.shared.get("data") or {}
-    counts = data_table(comparison)
     source = [f"Data source: {data['source']}"] if data.get("source") else []
     parts = [
-        *(f"<h3>{escaped(table.title)}</h3>{table_html(table)}" for table in _settings_tables(comparison)),
+        *(f"<h3>{escaped(named.table.title)}</h3>{table_html(named.table)}" for named in arm_tables(comparison)),
         "<h3>Environment</h3>",
         fact_list(run_facts(comparison)),
         "<h3>Data and shared stages</h3>",
         sentence_list([*source, *(data.get("notes") or [])]),
-        table_html(counts) if counts else "",
+        *(table_html(named.table) for named in data_tables(comparison)),
         fact_list(stage_facts(comparison)),
     ]
     return "\n".join(parts)
-
-
-def _settings_tables(comparison: Comparison) -> list[Table]:
-    return [arms_table(comparison), budget_table(comparison)]

@@ -27,8 +27,9 @@ def sketches(source: PlotSource) -> Iterator[Sketch | LeftOut]:
 def _sketch(source: PlotSource, name: str, found: Panel) -> Sketch:
     window = _window(found)
     ends = "" if window == 1 else f" Its end: mean of the last {window} updates."
+    sampled = f"{found.y} of the responses" if "core" in found.y else found.y
     caption = (
-        f"{found.y} of the responses sampled in each update; the oracle is never used in training. {band_words(found)}"
+        f"{sampled} sampled in each update; the oracle is never used in training. {band_words(found)}"
         f"{ends} Training samples are those the policy learns from: held-out prompts decide in the tables."
     )
     alt = f"Line plot of {found.y} by PPO update. " + " ".join(

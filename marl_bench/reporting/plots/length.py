@@ -113,10 +113,10 @@ def _points(comparison: Comparison) -> _Points:
 
 
 def _rates(comparison: Comparison) -> _Rates | None:
-    """Returns the win rates of one judge against one arm: of a judge before the oracle, against SFT before token PPO."""
+    """Returns the win rates of one judge against one arm: of the judge with most pairs before the oracle, against SFT before token PPO."""
     arms = {one.arm.label: one.arm for one in comparison.arms}
     found: list[tuple[str, Arm, str, Interval]] = []
-    for judged in comparison.judged:
+    for judged in sorted(comparison.judged, key=lambda judged: judged.unscored - judged.pairs):
         for rate in judged.rates:
             if rate.arm in arms and rate.found.rate is not None:
                 found.append((judged.judgement.judge, arms[rate.arm], rate.reference, rate.found.rate))
@@ -141,11 +141,16 @@ def _title(found: _Points) -> str:
     verb = "win" if found.rates else "score"
     shown = percent if found.rates else number
     texts = [
-        f"{one.arm.label}: {number(one.length)} tokens, {verb}s {shown(one.value)}"
+        f"{one.arm.label}: {number(one.length)} tokens, {verb}s {shown(one.value)}{_ends(found, one)}"
         for one in dict.fromkeys([*macros, *token])
     ]
     against = f" against {found.rates.reference}" if found.rates else ""
     return "; ".join(texts) + against
+
+
+def _ends(found: _Points, one: _Point) -> str:
+    """Returns the interval of a rate, without which two rates in a title would read as a difference."""
+    return f" {percent_interval(one.value_interval)}" if found.rates and one.value_interval else ""
 
 
 def _binned_arms(arms: Sequence[Arm]) -> Sequence[Arm]:

@@ -73,6 +73,7 @@ def _sentence(found: Parity, token: str) -> str:
         "open": "no speed-up can be shown",
         "faster": f"{found.speed_up:.2f} times as fast",
         "slower": "slower",
+        "same": f"speed-up {found.speed_up:.2f} in each of {seeds}",
     }
     return f"{label} reaches {token}'s final training score {numbers} ({verdict[_shown(found)]})"
 
@@ -83,6 +84,8 @@ def _shown(found: Parity) -> str:
         return "open"
     if over is None:
         return "one seed"
+    if found.same_in_every_seed:
+        return "same"
     return "faster" if over.low > 1 else "slower"
 
 

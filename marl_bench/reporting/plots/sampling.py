@@ -47,13 +47,7 @@ def _sketch(source: PlotSource, curves: SamplingCurves, name: str) -> Sketch:
         name=name,
         title=title,
         subtitle=f"Means with 95 % intervals over {counted(curves.prompts, 'prompt')}, for {counted(len(curves.seeds), 'seed')}.",
-        caption=" ".join(
-            [
-                *sentences[1:],
-                f"{counted(curves.samples_per_prompt, 'response')} sampled for each prompt and setting.",
-                *curves.notes,
-            ]
-        ),
+        caption=_caption(curves),
         alt=f"Line plot by {_X[curves.kind]}. "
         + " ".join(
             f"{label}, {metric_name(metric)}: {_words(curves, label, metric)}."
@@ -62,6 +56,19 @@ def _sketch(source: PlotSource, curves: SamplingCurves, name: str) -> Sketch:
         ),
         height=3.3,
         draw=lambda figure, theme: _draw(figure, theme, source, curves, metrics),
+    )
+
+
+def _caption(curves: SamplingCurves) -> str:
+    sampled = f"{counted(curves.samples_per_prompt, 'response')} sampled for each prompt"
+    if curves.kind == "best_of_n":
+        sampled += f"; {metric_name(curves.chosen_by)} chooses"
+    else:
+        sampled += " and temperature"
+    seeds = ", ".join(map(str, curves.seeds))
+    return (
+        f"{sampled}. The bands are over prompts, for {'seed' if len(curves.seeds) == 1 else 'seeds'} {seeds}: another training run may say "
+        "otherwise. Where bands overlap, the paired differences in the tables decide."
     )
 
 

@@ -13,7 +13,7 @@ from marl_bench.macro_traces import MACRO_ACTIONS, MacroTrace
 from marl_bench.records import Cell, Response
 from marl_bench.reporting.compare import compare
 from marl_bench.reporting.html.page import PAGE, Picture, write_html
-from marl_bench.reporting.tables import differences_table, scores_table
+from marl_bench.reporting.sections import result_sections
 from marl_bench.run_dir import RunDir, append_jsonl, read_cells, write_json_atomically
 
 MACRO, TOKEN = "macro_ppo-fixed_n5", "token_ppo"
@@ -131,7 +131,7 @@ def _odd_run(root: Path, make_cell: Callable[..., Cell], write_cells: Callable[.
 
 def _write_page(run: RunDir, out: Path, **options: Any) -> Path:
     comparison = compare(read_cells(run))
-    tables = [table for table in (scores_table(comparison), differences_table(comparison)) if table]
+    tables = result_sections(comparison, [])[:2]
     square = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9" fill="{}"/></svg>'
     picture = Picture("A <square>", "Its caption.", square.format("white"), square.format("black"))
     write_html(out / PAGE, [run], comparison, tables, [picture], **options)
@@ -140,10 +140,7 @@ def _write_page(run: RunDir, out: Path, **options: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Debian's Chromium without a window.
-
-    It closes with its module: while it is open an event loop runs in this process, and `asyncio.run` of later tests would fail.
-    """
+    """Debian's Chromium without a window; closed with the module, since its event loop would be in the way of other tests of the process."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium on PATH: the page is not tried in a browser")

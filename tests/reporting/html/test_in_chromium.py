@@ -46,8 +46,10 @@ def test_outcomes_take_the_judge_then_the_oracle(shown: Any) -> None:
     expect(shown.locator("#count-loss")).to_have_text("2")
     assert _counts(shown) == {"all": "6", "win": "2", "tie": "1", "loss": "2", "unscored": "1", "truncated": "1"}
     shown.get_by_label("Decided by").select_option("judge:0")
-    expect(shown.locator("#count-unscored")).to_have_text("5")
-    assert _counts(shown) == {"all": "6", "win": "1", "tie": "0", "loss": "0", "unscored": "5", "truncated": "1"}
+    # The judge was asked about p2 and p5 alone: the other four are no failures of it.
+    expect(shown.locator("#count-unscored")).to_have_text("1")
+    assert _counts(shown) == {"all": "6", "win": "1", "tie": "0", "loss": "0", "unscored": "1", "truncated": "1"}
+    expect(shown.locator("#status")).to_contain_text("not judged: 4.")
 
 
 def test_a_judged_pair_counts_the_other_way_round_too(shown: Any) -> None:
@@ -180,7 +182,7 @@ def test_verdicts_show_who_was_read_first_and_why(shown: Any) -> None:
     expect(shown.locator("#detail-title")).to_have_text("p2")
     verdict = shown.locator(".verdict")
     expect(verdict).to_contain_text("macro_ppo:fixed(n=5) against token_ppo · score 1.000 for macro_ppo:fixed(n=5)")
-    expect(verdict.locator("li").nth(1)).to_contain_text("macro_ppo:fixed(n=5) wins · read first: token_ppo")
+    expect(verdict.locator("li").nth(1)).to_contain_text("macro_ppo:fixed(n=5) wins · read first, as A: token_ppo")
     expect(verdict.locator(".reason")).to_contain_text("Macro says more. </script>")
 
 

@@ -13,10 +13,11 @@ import pytest
 from marl_bench.errors import RecordError
 from marl_bench.reporting.compare import compare
 from marl_bench.reporting.html.blocks import data_block, inert_json
-from marl_bench.reporting.html.markup import breakable, sort_value, table_html
+from marl_bench.reporting.html.markup import anchors, breakable, section_html, sort_value, table_html
 from marl_bench.reporting.html.samples import cells_of, index_samples
 from marl_bench.reporting.html.texts import AdvantageScale
 from marl_bench.reporting.html.utf16 import utf16_offsets
+from marl_bench.reporting.sections import NamedTable, Section
 from marl_bench.reporting.tables import Table
 from marl_bench.run_dir import SAMPLES, read_cells
 
@@ -46,6 +47,25 @@ def test_cells_are_escaped_and_negative_numbers_get_a_minus_sign() -> None:
     assert "<i>" not in found
     assert "a&lt;script&gt;" in found
     assert '<td class="number" data-value="-1.5">−1.5 [−2.0, 3-4]</td>' in found
+
+
+def test_two_headings_of_one_name_have_two_ids() -> None:
+    """Two runs with a sweep each: both are reached from the list."""
+    assert anchors(["Best of N", "Costs", "Best of N"], kind="table-") == [
+        "table-best-of-n",
+        "table-costs",
+        "table-best-of-n-2",
+    ]
+
+
+def test_what_a_judge_is_told_by_stands_under_its_table() -> None:
+    table = Table("Win rates by j", ["Arm", "Rate"], [["a", "50 %"]], note="From -1 to 1.")
+    found = section_html(
+        Section(table.title, [NamedTable("w", table)], ["31 <unscored>"], ["Before."], ["Judge `j`, -2 points."]), "id"
+    )
+    order = ["31 &lt;unscored&gt;", "<li>Before.</li>", "<table", "From −1 to 1.", "Judge <code>j</code>, −2 points."]
+    assert [found.index(part) for part in order] == sorted(found.index(part) for part in order)
+    assert "<h4>" not in found  # the table's title is the section's
 
 
 def test_only_long_names_may_break() -> None:

@@ -5,7 +5,7 @@
   const NONE = "–";
   const ROW_HEIGHT = 54; // as .option in report.css
   const BEST = "best"; // decided by a judge where one was asked, else the oracle, else the score
-  const SIGNS = { win: "▲", loss: "▼", tie: "=", unscored: "?" };
+  const SIGNS = { win: "▲", loss: "▼", tie: "=", unscored: "?", unasked: "·" };
   const OUTCOMES = ["all", "win", "tie", "loss", "unscored", "truncated"];
 
   function make(tag, properties = {}, ...children) {
@@ -229,9 +229,12 @@
         const score = turned ? 1 - asked : asked;
         return named(score > 0.5 ? "win" : score < 0.5 ? "loss" : "tie", by, score - 0.5);
       }
-      return state.decider === BEST ? byMetric(row) : named("unscored", "not judged", null);
+      return state.decider === BEST ? byMetric(row) : named("unasked", "judge", null);
     };
   }
+
+  // Unscored: asked, without a verdict or a value. Unasked: no judge was given this pair.
+  const outcomeWords = (outcome, by) => (outcome === "unasked" ? "not judged" : `${outcome} by ${by}`);
 
   // ---- Filters, order, list
   let decisions = []; // by row, of the chosen arm
@@ -283,8 +286,9 @@
     const best = state.decider === BEST && judgedColumns(state.arm).length;
     const by = best ? `by a judge where one was asked, else by ${metric}` : `by ${judged ? "the judge" : metric}`;
     const [arm, reference] = [state.arm, state.reference].map((place) => index.arms[place].label);
+    const unasked = view.filter((row) => decisions[row].outcome === "unasked").length;
     const counts = `${view.length.toLocaleString("en-US")} of ${rowCount().toLocaleString("en-US")} samples`;
-    byId("status").textContent = `${counts}. ${arm} against ${reference}: ▲ ▼ ${by}; numbers: ${judged ? "judge's score" : metric}, the difference.`;
+    byId("status").textContent = `${counts}. ${arm} against ${reference}: ▲ ▼ ${by}; numbers: ${judged ? "judge's score" : metric}, the difference.${unasked ? ` · not judged: ${unasked.toLocaleString("en-US")}.` : ""}`;
   }
 
   function refresh({ keepRow = false } = {}) {
@@ -329,7 +333,7 @@
     const cut = cells.get(state.arm)?.cut[row] === 1;
     const place = [index.rows.prompts[row], index.rows.samples[row] ? `sample ${index.rows.samples[row]}` : "", index.rows.subsets[row]];
     const node = make("div", { className: "option", id: `option-${position}`, role: "option", "aria-posinset": position + 1, "aria-setsize": view.length },
-      make("span", { className: `sign ${outcome}`, title: `${outcome} by ${by}`, textContent: SIGNS[outcome] }),
+      make("span", { className: `sign ${outcome}`, title: outcomeWords(outcome, by), textContent: SIGNS[outcome] }),
       make("span", { className: "option-title", dir: "auto", textContent: index.rows.titles[row] || "(empty prompt)" }),
       make("span", { className: "option-size", textContent: number(sizes[row], { signed: true }) }),
       make("span", { className: "option-place", textContent: place.filter(Boolean).join(" · ") }),
@@ -468,7 +472,7 @@
     const { outcome, by, size } = one.arm === state.reference ? {} : decision(one.arm)(row);
     const badge = one.arm === state.reference
       ? make("span", { className: "badge", textContent: "reference" })
-      : make("span", { className: `badge ${outcome}`, textContent: `${SIGNS[outcome]} ${outcome} by ${by}${size === null || by.startsWith("judge") ? "" : ` ${number(size, { signed: true })}`}` });
+      : make("span", { className: `badge ${outcome}`, textContent: `${SIGNS[outcome]} ${outcomeWords(outcome, by)}${size === null || by.startsWith("judge") ? "" : ` ${number(size, { signed: true })}`}` });
     const cell = cells.get(one.arm);
     const facts = one.text === null ? [] : [cell.tokens[row] < 0 ? "" : `${cell.tokens[row].toLocaleString("en-US")} tokens`, cell.cut[row] ? "truncated" : "", one.macros ? `${one.macros[0].length} macro actions` : ""];
     const node = make("section", { className: "card", "aria-label": label },
@@ -562,11 +566,12 @@
     const blocks_ = pairs.map((pair) => {
       const judge = index.judges[pair.judge];
       const names = { arm: label(pair.arm), reference: label(pair.reference) };
+      const asA = judge.judge.startsWith("labels:") ? "" : ", as A"; // how a judge's reason calls it
       const score = pair.score === null ? "unscored" : `score ${number(pair.score)} for ${names.arm}`;
       const calls = pair.calls.map(([order, status, winner, reason, model]) => {
         const first = order === "arm_first" ? names.arm : names.reference;
         const verdict = winner === null ? status.replace("_", " ") : winner === "tie" ? "tie" : `${names[winner]} wins`;
-        return make("li", {}, make("strong", { textContent: verdict }), make("span", { className: "muted", textContent: ` · read first: ${first}${model ? ` · ${model}` : ""}` }),
+        return make("li", {}, make("strong", { textContent: verdict }), make("span", { className: "muted", textContent: ` · read first${asA}: ${first}${model ? ` · ${model}` : ""}` }),
           reason ? make("p", { className: "reason searchable", dir: "auto", textContent: reason }) : null);
       });
       return make("div", { className: "verdict" },
