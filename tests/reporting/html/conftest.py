@@ -138,7 +138,9 @@ def _write_page(run: RunDir, out: Path, **options: Any) -> Path:
     return out / PAGE
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="module"
+)  # no longer: until it ends its event loop runs in this thread, and asyncio.run of other tests is refused
 def chromium() -> Iterator[Any]:
     """Debian's Chromium without a window."""
     path = shutil.which("chromium")
