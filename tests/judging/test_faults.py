@@ -368,6 +368,28 @@ def test_the_same_judgement_is_not_made_twice_at_a_time(run_dir, judge_it):
         judge_it(run_dir)
 
 
+def test_the_same_questions_are_not_asked_under_two_names_at_a_time(run_dir, server, wire, judge_it):
+    from marl_bench.errors import RunFolderError
+
+    refused = []
+
+    def behave(asked):
+        if asked.number == 1:
+            with pytest.raises(
+                RunFolderError, match="another marl-bench is asking this judge about this run"
+            ) as caught:
+                judge_it(run_dir, protocol="official")
+            refused.append(caught.value)
+        return wire.longer(asked)
+
+    server.behave = behave
+    judge_it(run_dir)
+    assert len(refused) == 1
+    assert len(server.asked) == CALLS
+    judge_it(run_dir, protocol="official")
+    assert len(server.asked) == CALLS  # one order of each pair, all of them stored
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
