@@ -95,7 +95,11 @@ def submit(  # noqa: PLR0913 (one parameter an option)
     if all(job.collected for job in jobs):
         typer.echo("Nothing is under way. Next: the same marl-bench judge command, without submit, makes the report.")
         return
-    typer.echo(f"Written down in {folder.folder}. Next: marl-bench judge collect {runs[0]} --wait")
+    again = [f"--base-url {base_url}"] if base_url else []
+    again += [f"--cache {cache}"] if cache else []  # elsewhere the answers would not be found, and paid again
+    typer.echo(
+        f"Written down in {folder.folder}. Next: {' '.join(['marl-bench judge collect', str(runs[0]), *again, '--wait'])}"
+    )
 
 
 def collect(
