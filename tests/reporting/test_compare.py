@@ -34,6 +34,19 @@ def test_arms_stand_in_the_order_of_their_roles(three_arms: list[Cell]) -> None:
     assert (found.start.name, found.token.name, found.seeds) == (SFT, TOKEN, [0, 1])
 
 
+def test_shorter_macro_actions_stand_before_longer_ones(make_cell: Callable[..., Cell]) -> None:
+    """By number, not by letter: 2, 5, 10, then the whole response."""
+    plain = make_cell(MACRO, 0, {SCORE: [1.0, 2.0]})
+    names = ["macro_ppo-fixed_n10", "macro_ppo-whole", "macro_ppo-fixed_n2", "macro_ppo-fixed_n5"]
+    found = compare([_changed(plain, arm={**plain.record.arm, "name": name}) for name in names])
+    assert [one.arm.name.removeprefix("macro_ppo-") for one in found.arms] == [
+        "fixed_n2",
+        "fixed_n5",
+        "fixed_n10",
+        "whole",
+    ]
+
+
 def test_mean_and_seed_interval_of_an_arm(three_arms: list[Cell]) -> None:
     # Macro: seed 0 (2 + 3 + 1 + 2)/4 = 2, seed 1 = 3; mean 2.5, s = sqrt(.5), half = t * sqrt(.5)/sqrt(2) = t / 2.
     summary = compare(three_arms).arms[3].metrics[SCORE]
