@@ -3,14 +3,18 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from marl_bench.errors import RecordError
+from marl_bench.judgements import JUDGEMENT, JUDGEMENTS, PAIRS, JudgedPair, Judgement, Verdict
 from marl_bench.records import Cell
 from marl_bench.reporting.compare import compare
 from marl_bench.reporting.comparison import Comparison, Difference
+from marl_bench.reporting.judged import with_judgements
+from marl_bench.run_dir import RunDir, append_jsonl, write_json_atomically
 
 SCORE = "reward_model_score"
 MACRO, TOKEN, SFT, CONTROL = "macro_ppo-fixed_n5", "token_ppo", "sft", "token_ppo_matched_lambda-n5"
@@ -323,3 +327,20 @@ def test_reward_models_of_different_spread_give_no_common_deviation(three_arms: 
     found = compare([*three_arms[:-1], other])
     assert found.reference_deviation is None
     assert "different reference standard deviations" in found.warnings[0]
+
+
+def test_rates_of_a_judge_stand_in_the_order_of_the_arms(
+    tmp_path: Path, three_arms: list[Cell], write_cells: Callable[..., RunDir]
+) -> None:
+    """A sheet is shuffled, its rates are not: against SFT first, then against the token arm."""
+    run = write_cells(tmp_path / "run", three_arms)
+    folder = run.root / JUDGEMENTS / "labels-anna"
+    write_json_atomically(folder / JUDGEMENT, Judgement("labels:anna", [], "standard", "single", 0).to_json())
+    for arm, reference in ((MACRO, TOKEN), (MACRO, SFT), (TOKEN, SFT)):
+        won = [Verdict("arm_first", "ok", "arm")]
+        append_jsonl(folder / PAIRS, JudgedPair("p0", "", arm, reference, 0, 0, 5, 5, won).to_json())
+    (judged,) = with_judgements(compare(three_arms), [run]).judged
+    labels = {MACRO: "macro_ppo:fixed(n=5)", TOKEN: "token_ppo", SFT: "sft"}
+    assert [(one.arm, one.reference) for one in judged.rates] == [
+        (labels[arm], labels[reference]) for arm, reference in ((TOKEN, SFT), (MACRO, SFT), (MACRO, TOKEN))
+    ]
