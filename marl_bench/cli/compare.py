@@ -66,7 +66,7 @@ def compare(  # noqa: PLR0913 (one parameter an option)
     wanted = [*(metric or []), *(one.metric for one in margins if metric and one.metric not in metric)]
     opened = [open_side(text, reference_dir=reference_dir) for text in sides]
     found = compare_sides(opened, metrics=wanted, effects=effects, force=force)
-    verdicts = judge_margins(found, margins, max_unscored=max_unscored, option=option)
+    verdicts = judge_margins(found, margins, max_unscored=max_unscored, option=option, force=force)
     files = write_comparison(found, verdicts, out=out) if out else []
     show(found, verdicts, json=json)
     if not json:

@@ -26,6 +26,7 @@ from marl_bench.reporting.comparison import (
 from marl_bench.reporting.frames import cost_items
 from marl_bench.reporting.pairs import difference, generator, shared_seeds, win_rate
 from marl_bench.reporting.pass_at_k import pass_rates
+from marl_bench.reporting.ranking import oracle_ranking
 from marl_bench.reporting.subsets import means_by_subset
 from marl_bench.statistics.intervals import Interval, mean_interval
 from marl_bench.statistics.parity import smoothed, smoothing_window, speed_up, updates_to_parity
@@ -72,6 +73,7 @@ def compare(cells: Sequence[Cell], *, force: bool = False) -> Comparison:
         parities=list(_parities(arms, token)),
         open_cells=[_open_cell(cell) for cell in cells if not _is_complete(cell)],
         warnings=[*warnings, *_seed_warnings(arms), *_problems(complete)],
+        ranking=oracle_ranking(arms, higher_is_better=directions.get(ORACLE)),
     )
 
 

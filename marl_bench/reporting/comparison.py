@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from marl_bench.statistics.bootstrap import BOOTSTRAP_BELOW_CLUSTERS
+from marl_bench.statistics.bradley_terry import BradleyTerry
 from marl_bench.statistics.intervals import Interval
 from marl_bench.statistics.pair_labels import Agreement
 from marl_bench.statistics.paired import PairedDifference
@@ -252,6 +253,7 @@ class Comparison:
         open_cells: Failed and unfinished cells.
         warnings: Sentences the report must show first.
         judged: Win rates by judges; empty where none was asked.
+        ranking: Strengths of three or more arms by the oracle; None without them.
         agreements: Judges, people among them, held against each other; empty where no two judged the same pair.
     """
 
@@ -269,6 +271,7 @@ class Comparison:
     open_cells: Sequence[OpenCell]
     warnings: Sequence[str]
     judged: Sequence["JudgedRates"] = ()
+    ranking: BradleyTerry | None = None
     agreements: Sequence[Agreement] = ()
 
     @property

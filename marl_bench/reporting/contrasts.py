@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from marl_bench.reporting.arm_cells import ArmCells
 from marl_bench.reporting.comparison import Difference
-from marl_bench.reporting.pairs import Part, difference, mean_over_seeds, on_shared_prompts, shared_seeds
+from marl_bench.reporting.pairs import Part, difference, differences_by_prompt, on_shared_prompts, shared_seeds
 from marl_bench.statistics.contingency import mcnemar_test
 from marl_bench.statistics.multiplicity import holm_adjusted
 from marl_bench.statistics.power import count_needed, minimum_detectable_difference
@@ -23,7 +23,7 @@ class Reach:
     Attributes:
         count: Prompts or seeds.
         deviation: Standard deviation of their differences; None below two.
-        detectable: Least true difference that is seen with 80 % chance at 95 %; None below two.
+        detectable: Least true difference that is seen with 80 % chance at 95 %; None below two or without any spread.
         needed: Prompts or seeds that see `Contrast.effect` with 80 % chance at this spread; None if the effect is 0 or the spread unknown.
     """
 
@@ -156,7 +156,7 @@ def _contrast(
     effect = effects.get(metric, found.delta)
     over = found.over_prompts
     binary = len(scores) == 1 and all(bool(np.isin(each, (0, 1)).all()) for each in (scores, other_scores))
-    differences = mean_over_seeds(scores) - mean_over_seeds(other_scores)
+    differences = differences_by_prompt(scores, other_scores)
     by_seed = (scores - other_scores).mean(axis=1)
     return Contrast(
         difference=found,
@@ -189,7 +189,10 @@ def _reach(differences: npt.NDArray[np.float64], effect: float) -> Reach:
     # Equal differences leave some 1e-17 of rounding, which is no spread.
     if deviation <= 1e-12 * float(np.abs(differences).max()):
         deviation = 0.0
-    needed = count_needed(deviation, effect) if effect and deviation else None
+    if deviation == 0:
+        # Differences that are all equal say nothing about how far others would spread, least of all that none could be missed.
+        return Reach(count, deviation, None, None)
+    needed = count_needed(deviation, effect) if effect else None
     return Reach(count, deviation, minimum_detectable_difference(deviation, count), needed)
 
 

@@ -18,7 +18,9 @@ from marl_bench.judgements import (
 )
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.pairs import generator
+from marl_bench.reporting.ranking import judged_ranking
 from marl_bench.run_dir import RunDir
+from marl_bench.statistics.bradley_terry import BradleyTerry
 from marl_bench.statistics.intervals import Interval
 from marl_bench.statistics.length_control import length_controlled_win_rate
 from marl_bench.statistics.power import minimum_detectable_difference
@@ -73,6 +75,7 @@ class JudgedRates:
         consistency: As in `JudgedRate`, over all comparisons.
         first_rate: Share of the verdicts other than ties that went to the response read first, clustered by prompt; None without any.
         tokens: Tokens read and written for all verdicts.
+        ranking: Strengths of three or more arms; None without them.
     """
 
     name: str
@@ -85,6 +88,7 @@ class JudgedRates:
     consistency: float | None
     first_rate: Interval | None
     tokens: tuple[int, int]
+    ranking: BradleyTerry | None = None
 
     def warnings(self) -> list[str]:
         """Returns what a reader must know before any rate of this judge."""
@@ -196,6 +200,7 @@ def count_judged(
         consistency=_consistency(pairs),
         first_rate=first.rate if first else None,
         tokens=(_sum(verdicts, "prompt_tokens"), _sum(verdicts, "completion_tokens")),
+        ranking=judged_ranking(pairs, judge=judgement.judge, labels=labels),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from marl_bench.reporting.formatting import NONE, counted, percent, percent_interval
 from marl_bench.reporting.judged import LEAST_CONSISTENT, JudgedRate, JudgedRates
+from marl_bench.reporting.ranking import ranking_table
 from marl_bench.reporting.tables import Table
 from marl_bench.statistics.win_rates import ScoredRate
 
@@ -66,6 +67,11 @@ def judged_subsets_table(judged: JudgedRates) -> Table | None:
     ]
     heads = ["Arm", "Against", "Subset", "Win rate", "95 % interval", "Wins / ties / losses", "Unscored"]
     return Table(f"{_title(judged)}, by subset", heads, rows, text_columns=3) if rows else None
+
+
+def judged_ranking_table(judged: JudgedRates) -> Table | None:
+    """Returns the strengths of three or more arms by one judge, or None without them."""
+    return ranking_table(judged.ranking, by=judged.judgement.judge)
 
 
 def judged_sentences(judged: JudgedRates) -> Iterator[str]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from marl_bench.reporting.arm_cells import ArmCells, Scores
 from marl_bench.reporting.comparison import ORACLE, Difference, WinRate
-from marl_bench.statistics.paired import difference_over_prompts
+from marl_bench.statistics.paired import difference_over_prompts, difference_without_rounding
 from marl_bench.statistics.proportions import clustered_wilson_interval
 from marl_bench.statistics.seeds import seed_interval
 
@@ -49,7 +49,7 @@ def difference(
     scores, other_scores = on_shared_prompts(first, second, metric, part=part)
     purpose = (first.arm.name, second.arm.name, metric, *([part.name] if part else []))
     over_prompts = difference_over_prompts(
-        mean_over_seeds(scores) - mean_over_seeds(other_scores),
+        differences_by_prompt(scores, other_scores),
         of_rates=bool(np.isin(scores, (0, 1)).all() and np.isin(other_scores, (0, 1)).all()),
         rng=generator(*purpose, "prompts"),
     )
@@ -80,7 +80,7 @@ def win_rate(first: ArmCells, second: ArmCells, *, higher_is_better: bool | None
     scores, other_scores = on_shared_prompts(first, second, ORACLE)
     if not scores.size:
         return None
-    signs = np.sign(scores - other_scores) * (-1 if higher_is_better is False else 1)
+    signs = outcomes(scores, other_scores) * (-1 if higher_is_better is False else 1)
     return WinRate(
         arm=first.arm,
         reference=second.arm,
@@ -103,13 +103,35 @@ def on_shared_prompts(
     first: ArmCells, second: ArmCells, metric: str, *, part: Part | None = None
 ) -> tuple[Scores, Scores]:
     """Returns both arms' scores on the prompts that both have scored in every shared seed, [seeds, prompts] each."""
+    scores, other_scores, _ = with_places(first, second, metric, part=part)
+    return scores, other_scores
+
+
+def with_places(
+    first: ArmCells, second: ArmCells, metric: str, *, part: Part | None = None
+) -> tuple[Scores, Scores, npt.NDArray[np.int64]]:
+    """Returns what `on_shared_prompts` returns, and the place of each prompt among those of the comparison."""
     seeds = shared_seeds(first, second)
     scores, other_scores = first.scores(metric, seeds=seeds), second.scores(metric, seeds=seeds)
     shared = np.isfinite(scores).all(axis=0) & np.isfinite(other_scores).all(axis=0) & bool(seeds)
     if part:
         shared &= part.prompts
     # Sums over prompts must not depend on how an index left the memory.
-    return np.ascontiguousarray(scores[:, shared]), np.ascontiguousarray(other_scores[:, shared])
+    kept, other_kept = np.ascontiguousarray(scores[:, shared]), np.ascontiguousarray(other_scores[:, shared])
+    return kept, other_kept, np.flatnonzero(shared)
+
+
+def outcomes(first: Scores, second: Scores) -> Scores:
+    """Returns 1 where the first is higher, -1 where the second is, 0 where only rounding tells them apart."""
+    size = np.maximum(np.abs(first), np.abs(second))
+    signs: Scores = np.sign(difference_without_rounding(first, second, size=size))
+    return signs
+
+
+def differences_by_prompt(first: Scores, second: Scores) -> npt.NDArray[np.float64]:
+    """Returns [prompts]: first minus second of each prompt's mean over the seeds, 0 where only rounding tells them apart."""
+    size = np.maximum(np.abs(first), np.abs(second)).max(axis=0, initial=0.0)
+    return difference_without_rounding(mean_over_seeds(first), mean_over_seeds(second), size=size)
 
 
 def mean_over_seeds(scores: Scores) -> npt.NDArray[np.float64]:

@@ -60,6 +60,8 @@ def describe(found: Difference) -> str:
     """Returns what a difference's intervals allow to say, then the numbers, as one sentence."""
     seeds = counted(len(found.seeds), "seed")
     undecided = "no difference can be shown at this size"
+    if found.over_prompts.higher == found.over_prompts.lower == 0:
+        undecided = f"equal on every prompt{'' if len(found.seeds) < 2 else ', over seeds taken together'}"
     conclusion = {
         SHOWN: word(found),
         SHOWN_FOR_ONE_SEED: f"{word(found)} on these prompts with this one seed, another seed may say otherwise",

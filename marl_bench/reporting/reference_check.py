@@ -23,7 +23,7 @@ from marl_bench.statistics.intervals import Interval, mean_interval
 NOISE = 1e-6
 """Margin where none is stated: other processors and libraries move sums by about this much, and nobody means that."""
 
-EQUAL, NOT_COMPARABLE = "bit-equal", "not comparable"
+EQUAL, NOT_COMPARABLE, LOST = "bit-equal", "not comparable", "lost"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class CheckRow:
         means: Of the reference and of the run, on what was compared; None where there is nothing.
         change: Run minus reference, as interval of `over`; None where there is none.
         over: What the interval is over.
-        status: `bit-equal`, `within margin`, `inconclusive`, `regressed` or `not comparable`.
+        status: `bit-equal`, `within margin`, `inconclusive`, `regressed`, `lost` or `not comparable`.
         margin: How much worse it may be.
         reason: Why it is not comparable or inconclusive; empty otherwise.
         tested: True if it decides whether the check fails.
@@ -74,7 +74,7 @@ class ReferenceCheck:
     settings: Sequence[tuple[str, Sequence[str]]]
 
     def failed(self, *, strict: bool) -> list[CheckRow]:
-        """Returns the tested rows that regressed; if `strict`, all that are neither equal nor within the margin."""
+        """Returns the tested rows that regressed or lost their scores; if `strict`, all that are neither equal nor within the margin."""
         passing = {EQUAL, WITHIN} if strict else {EQUAL, WITHIN, INCONCLUSIVE, NOT_COMPARABLE}
         return [row for row in self.rows if row.tested and row.status not in passing]
 
@@ -135,8 +135,8 @@ def check_table(found: ReferenceCheck) -> Table:
     heads = ["Arm", "Metric", "Status", "Tested", "Seeds", "Reference", "Run", "Change", "95 % interval"]
     note = (
         "Bit-equal: every compared number is the same to its last bit. Regressed: the interval lies wholly beyond the margin on the worse "
-        "side; within margin: none of it does; with several seeds the wider of the intervals over prompts and over seeds decides. What is "
-        "not tested is judged at margin 1e-06 and decides nothing."
+        "side; within margin: none of it does; with several seeds the wider of the intervals over prompts and over seeds decides. Lost: the "
+        "reference has scores and the run has none to hold against them. What is not tested is judged at margin 1e-06 and decides nothing."
     )
     return Table(f"{found.run} against the reference {found.reference}", heads, rows, note, text_columns=5)
 
@@ -185,8 +185,12 @@ def _rows(
 
 def _row(label: str, metric: str, pair: Pair | None, contrast: Contrast | None, margin: float) -> CheckRow:
     if pair is None or contrast is None:
-        reason = "the run has no complete cell of this arm" if pair is None else "no shared prompt, seed or metric"
-        return CheckRow(label, metric, [], None, None, "", NOT_COMPARABLE, margin, reason, tested=False)
+        kept = pair is not None and bool(np.isfinite(pair.second.scores(metric, seeds=list(pair.second.cells))).any())
+        reason = (
+            "the run has no complete cell of this arm" if pair is None else "no score on any shared prompt and seed"
+        )
+        status = LOST if kept else NOT_COMPARABLE
+        return CheckRow(label, metric, [], None, None, "", status, margin, reason, tested=False)
     found = contrast.difference
     verdict = margin_verdict(contrast, Margin(metric, margin))
     status, reason, over = verdict.verdict, verdict.reason, verdict.over
@@ -229,20 +233,14 @@ def _check_means(side: Side, folder: Path, tested: Mapping[str, float], *, named
         for metric, value in cell.record.metrics.items():
             own.setdefault((arm, metric), {})[cell.record.seed] = float(value)
     kept = read_means(folder)
-    rows = [
-        dataclasses.replace(
-            _means_row(
-                labels.get(arm, arm),
-                metric,
-                kept[arm, metric],
-                own.get((arm, metric), {}),
-                directions.get(metric),
-                tested,
-            ),
-            tested=metric in tested,
+    rows = []
+    for arm, metric in sorted(kept):
+        found = own.get((arm, metric), {})
+        row = _means_row(
+            labels.get(arm, arm), metric, kept[arm, metric], found, directions.get(metric), tested.get(metric, NOISE)
         )
-        for arm, metric in sorted(kept)
-    ]
+        status = LOST if arm in labels and not found else row.status
+        rows.append(dataclasses.replace(row, status=status, tested=metric in tested))
     _require_known(tested if named else (), {row.metric for row in rows})
     notes = [
         f"The reference {folder.name} holds means by arm and seed only (scores.csv), no scores by prompt: equal means and differences over "
@@ -257,10 +255,9 @@ def _means_row(
     kept: Mapping[int, float],
     own: Mapping[int, float],
     better: bool | None,
-    tested: Mapping[str, float],
+    margin: float,
 ) -> CheckRow:
     seeds = sorted(kept.keys() & own.keys())
-    margin = tested.get(metric, NOISE)
     if not seeds:
         return CheckRow(
             label, metric, [], None, None, "", NOT_COMPARABLE, margin, "the run has no such arm, seed or metric", False

@@ -65,15 +65,24 @@ def parse_margin(text: str, *, option: str) -> Margin:
 
 
 def judge_margins(
-    found: SideBySide, margins: Sequence[Margin], *, max_unscored: float, option: str
+    found: SideBySide, margins: Sequence[Margin], *, max_unscored: float, option: str, force: bool = False
 ) -> list[MarginVerdict]:
-    """Returns the verdict on each margin for each pair of arms.
+    """Returns the verdict on each margin for each pair of arms; without margins nothing has to be whole.
+
+    Args:
+        found: What was compared.
+        margins: How much worse which metric may be.
+        max_unscored: Largest share of samples without a score, and of the baseline's prompts without a partner.
+        option: Name of the option that gave the margins, for errors.
+        force: Take prompts of one id and other texts as partners.
 
     Raises:
         ConfigError: A metric has no better end.
         RecordError: A metric is missing for a pair, or an arm or cell of the baseline has no counterpart.
         UnscoredError: More than `max_unscored` of the samples have no score, or of the baseline's prompts no partner.
     """
+    if not margins:
+        return []
     if found.missing_arms:
         raise RecordError(
             f"{option}: no other side has {', '.join(found.missing_arms)}, so nothing says whether it became worse; run these arms, or "
@@ -84,7 +93,10 @@ def judge_margins(
             f"{option}: {'; '.join(found.open_cells)}; what did not finish cannot pass. Finish the run, or name arm and seed."
         )
     return [
-        margin_verdict(_checked(found, margin, pair, max_unscored=max_unscored, option=option), margin)
+        margin_verdict(
+            _checked(found, margin, pair, max_unscored=max_unscored, where=f"{option} {margin.metric}", force=force),
+            margin,
+        )
         for margin in margins
         for pair in found.pairs
     ]
@@ -136,9 +148,11 @@ def verdict_sentence(found: MarginVerdict) -> str:
     return f"{pair}, {margin}: {says}; {change}, 95 % over {found.over} {interval(found.interval)}{seeds}."
 
 
-def _checked(found: SideBySide, margin: Margin, pair: Pair, *, max_unscored: float, option: str) -> Contrast:
+def _checked(
+    found: SideBySide, margin: Margin, pair: Pair, *, max_unscored: float, where: str, force: bool
+) -> Contrast:
     arm, reference = pair.first.arm.label, pair.second.arm.label
-    where = f"{option} {margin.metric}: {arm} against {reference}"
+    where = f"{where}: {arm} against {reference}"
     contrast = next(
         (
             one
@@ -155,12 +169,15 @@ def _checked(found: SideBySide, margin: Margin, pair: Pair, *, max_unscored: flo
         raise ConfigError(
             f"{where}: neither end of this metric is better, so it cannot become worse; name another one."
         )
-    require_scored(contrast, where=where, max_unscored=max_unscored)
+    require_scored(contrast, where=where, max_unscored=max_unscored, force=force)
     return contrast
 
 
-def require_scored(contrast: Contrast, *, where: str, max_unscored: float) -> None:
-    """Raises `UnscoredError` if too many samples have no score, or too many of the baseline's prompts no partner."""
+def require_scored(contrast: Contrast, *, where: str, max_unscored: float, force: bool = False) -> None:
+    """Raises `UnscoredError` if too many samples have no score, or too many of the baseline's prompts no partner.
+
+    A prompt of the same id and another text is no partner, unless `force` takes it for one.
+    """
     share = max(contrast.unscored_shares)
     if share > max_unscored:
         raise UnscoredError(
@@ -173,4 +190,10 @@ def require_scored(contrast: Contrast, *, where: str, max_unscored: float) -> No
             f"{where}: {counted(lost, 'prompt')} of the baseline's {prompts + lost} were not answered (first: "
             f"{contrast.unpaired.only_second[0]}), more than {percent(max_unscored)}; evaluate on the same prompts, or allow more with "
             "--max-unscored."
+        )
+    texts = contrast.unpaired.other_text
+    if len(texts) > max_unscored * (prompts + lost) and not force:
+        raise UnscoredError(
+            f"{where}: {counted(len(texts), 'prompt')} of {prompts + lost} have the same id as the baseline's but another text (first: "
+            f"{texts[0]}), more than {percent(max_unscored)}; compare runs on the same data, or allow more with --max-unscored."
         )

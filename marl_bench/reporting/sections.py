@@ -6,10 +6,17 @@ from collections.abc import Iterator, Sequence
 from marl_bench.reporting.agreement import agreement_table
 from marl_bench.reporting.comparison import ORACLE, Comparison
 from marl_bench.reporting.judged import JudgedRates
-from marl_bench.reporting.judged_tables import judged_sentences, judged_subsets_table, judged_table
+from marl_bench.reporting.judged_tables import (
+    judged_ranking_table,
+    judged_sentences,
+    judged_subsets_table,
+    judged_table,
+)
 from marl_bench.reporting.pass_at_k import pass_at_k_table
 from marl_bench.reporting.provenance import data_table
+from marl_bench.reporting.ranking import oracle_ranking_table
 from marl_bench.reporting.sampling_tables import curve_tables, curves_title, read_sampling
+from marl_bench.reporting.seed_tables import seeds_table
 from marl_bench.reporting.subsets import subsets_table
 from marl_bench.reporting.tables import (
     Table,
@@ -68,7 +75,9 @@ def _results(comparison: Comparison, sampling: Sequence[SamplingCurves]) -> Iter
     yield _of("scores", scores_table(comparison))
     yield _of("differences", differences_table(comparison))
     yield _controls(comparison)
+    yield _of("seeds", seeds_table(comparison))
     yield _win_rates(comparison)
+    yield _of("ranking_oracle", oracle_ranking_table(comparison))
     for place, judged in enumerate(comparison.judged, start=1):
         yield _judged(judged, f"win_rates_judge_{place}")
     yield _of("agreement", agreement_table(comparison.agreements))
@@ -142,7 +151,9 @@ def _win_rates(comparison: Comparison) -> Section | None:
 
 def _judged(judged: JudgedRates, name: str) -> Section:
     table, subsets = judged_table(judged), judged_subsets_table(judged)
-    tables = [NamedTable(name, table), *([NamedTable(f"{name}_subsets", subsets)] if subsets else [])]
+    ranking = judged_ranking_table(judged)
+    found = [(name, table), (f"{name}_subsets", subsets), (name.replace("win_rates", "ranking"), ranking)]
+    tables = [NamedTable(each, one) for each, one in found if one is not None]
     return Section(table.title, tables, warnings=judged.warnings(), after=list(judged_sentences(judged)))
 
 

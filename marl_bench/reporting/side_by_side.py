@@ -82,6 +82,9 @@ def compare_sides(
     directions = _directions(compared)
     chosen = list(dict.fromkeys(metrics)) or known
     wanted = {name or primary: value for name, value in (effects or {}).items()}
+    for name in wanted:
+        if name not in chosen:
+            raise UnknownNameError("metric of --effect among those compared", name, chosen)
     found = contrasts(
         pairs,
         chosen,
@@ -90,7 +93,7 @@ def compare_sides(
         deviations={primary: _deviation(compared)},
         by_subset=list(metrics) or [primary, ORACLE],
     )
-    warnings += _sharing_warnings(pairs, found, force=force)
+    warnings += _sharing_warnings(pairs, found, chosen, force=force)
     return SideBySide(
         sides=side_names(sides),
         task=str(everything[0].record.task["id"]),
@@ -215,12 +218,15 @@ def _open_texts(side: Side, pairs: Sequence[Pair]) -> Iterator[str]:
             yield f"{side.name}: {cell.record.arm['name']} seed {cell.record.seed} is {cell.record.status} ({reason})"
 
 
-def _sharing_warnings(pairs: Sequence[Pair], found: Sequence[Contrast], *, force: bool) -> list[str]:
+def _sharing_warnings(
+    pairs: Sequence[Pair], found: Sequence[Contrast], metrics: Sequence[str], *, force: bool
+) -> list[str]:
     warnings: list[str] = []
     empty = [pair for pair in pairs if not any(_is_of(one, pair) for one in found)]
     if len(empty) == len(pairs):
-        raise RecordError(f"nothing is shared: {'; '.join(_what_each_has(pair) for pair in empty)}.")
-    warnings += [f"Not compared: {_what_each_has(pair)}." for pair in empty]
+        more = f"; likewise {counted(len(empty) - 1, 'more pair')}" if len(empty) > 1 else ""
+        raise RecordError(f"nothing is shared: {_why_nothing(empty[0], metrics)}{more}.")
+    warnings += [f"Not compared: {_why_nothing(pair, metrics)}." for pair in empty]
     for pair in pairs:
         own = [one for one in found if _is_of(one, pair) and not one.subset]
         if not own:
@@ -251,7 +257,13 @@ def _seed_warnings(pair: Pair, label: str) -> Iterator[str]:
         yield f"{label} have different seeds ({only}); the shared ones count."
 
 
-def _what_each_has(pair: Pair) -> str:
+def _why_nothing(pair: Pair, metrics: Sequence[str]) -> str:
+    seeds = shared_seeds(pair.first, pair.second)
+    if seeds and bool((pair.first.answered(seeds) & pair.second.answered(seeds)).any()):
+        return (
+            f"{pair.first.arm.label} and {pair.second.arm.label} have answered the same prompts, but on none of them do both have a score "
+            f"of {' or '.join(metrics)} in every shared seed"
+        )
     return " and ".join(
         f"{arm.arm.label} has seeds {', '.join(map(str, arm.cells))} and prompts such as "
         f"{_some(list(next(iter(arm.cells.values())).columns.prompt_ids))}"

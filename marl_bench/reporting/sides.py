@@ -57,7 +57,7 @@ def open_side(given: str, *, reference_dir: Path) -> Side:
     chosen = _chosen(cells, arm, where=given) if arm else cells
     complete = [cell for cell in chosen if is_complete(cell)]
     if not complete:
-        states = ", ".join(sorted({cell.record.status for cell in chosen})) or "none has begun"
+        states = ", ".join(sorted({_state(cell) for cell in chosen})) or "none has begun"
         raise RecordError(f"{given}: no complete cell there ({states}); let the run finish first.")
     names = {cell.record.arm["name"] for cell in complete}
     return Side(
@@ -71,6 +71,10 @@ def open_side(given: str, *, reference_dir: Path) -> Side:
         arm_named=bool(arm),
         is_reference=stored is not None,
     )
+
+
+def _state(cell: Cell) -> str:
+    return "complete, but its samples are missing" if cell.record.status == "complete" else cell.record.status
 
 
 def is_complete(cell: Cell) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from marl_bench.reporting.comparison import ORACLE, ArmSummary, Comparison, Difference
 from marl_bench.reporting.formatting import (
     NONE,
+    counted,
     interval,
     metric_name,
     number,
@@ -17,6 +18,7 @@ from marl_bench.reporting.formatting import (
     signed,
     titled,
 )
+from marl_bench.statistics.multiplicity import holm_adjusted
 
 _ROLE_NAMES = {"start": "start", "token": "token PPO", "control": "control", "macro": "macro PPO", "other": "other"}
 
@@ -282,9 +284,10 @@ def _differences(title: str, comparison: Comparison, differences: Sequence[Diffe
     heads = ["Arm", "Minus", "Metric", "Difference"]
     if comparison.reference_deviation:
         heads.append("In ref. SD")
-    heads += ["Over prompts", "Over seeds", "Higher / equal / lower", "Sign test p", "Prompts", "Seeds"]
+    heads += ["Over prompts", "Over seeds", "Higher / equal / lower", "Sign test p", "p (Holm)", "Prompts", "Seeds"]
+    adjusted, families = _holm(differences)
     rows = []
-    for found in differences:
+    for found, p_holm in zip(differences, adjusted, strict=True):
         paired = found.over_prompts
         deviation = found.reference_deviation
         row = [found.arm.label, found.reference.label, metric_name(found.metric), signed(found.delta)]
@@ -295,6 +298,7 @@ def _differences(title: str, comparison: Comparison, differences: Sequence[Diffe
             interval(found.over_seeds),
             f"{paired.higher} / {paired.equal} / {paired.lower}",
             p_value(paired.p_value),
+            p_value(p_holm),
             _prompts(found),
             str(len(found.seeds)),
         ]
@@ -302,9 +306,24 @@ def _differences(title: str, comparison: Comparison, differences: Sequence[Diffe
     note = (
         f"Per prompt the mean over shared seeds; 95 % {_kind(comparison)}interval over prompts, and 95 % interval over seeds (– "
         "with one seed). "
-        "Higher / equal / lower counts prompts; the sign test is exact and two-sided."
+        "Higher / equal / lower counts prompts; the sign test is exact and two-sided. Holm over arms: the family is the tests of one "
+        f"metric against one arm ({' or '.join(counted(size, 'test') for size in families)}). A small p says that other prompts would "
+        "agree, not that other seeds would."
     )
     return Table(title, heads, rows, note, text_columns=3)
+
+
+def _holm(differences: Sequence[Difference]) -> tuple[list[float], list[int]]:
+    """Returns each sign test's p-value after Holm over the arms held against the same one on the same metric, and the families' sizes."""
+    families: dict[tuple[str, str], list[int]] = {}
+    for place, found in enumerate(differences):
+        families.setdefault((found.reference.name, found.metric), []).append(place)
+    adjusted = [1.0] * len(differences)
+    for places in families.values():
+        values = holm_adjusted([differences[place].over_prompts.p_value for place in places])
+        for place, value in zip(places, values, strict=True):
+            adjusted[place] = value
+    return adjusted, sorted({len(places) for places in families.values()})
 
 
 def _prompts(found: Difference) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from marl_bench.statistics.bootstrap import RESAMPLES, percentile_interval, resampled_counts
+from marl_bench.statistics.bootstrap import BOOTSTRAP_BELOW_CLUSTERS, RESAMPLES, percentile_interval, resampled_counts
 from marl_bench.statistics.intervals import LEVEL, Interval
 
 _STEPS = 50
@@ -57,7 +57,7 @@ class BradleyTerry:
 def bradley_terry(
     contests: Sequence[Contest], *, rng: np.random.Generator, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> BradleyTerry | None:
-    """Returns the strengths of all systems with bootstrap intervals over prompts.
+    """Returns the strengths of all systems with their intervals over prompts.
 
     P(i beats j) = sigmoid(s_i - s_j), by maximum likelihood; a tie is half a win of each.
 
@@ -81,18 +81,64 @@ def bradley_terry(
             raise ValueError(f"bradley_terry: {contest} is no contest of two systems with a score from 0 to 1 or None.")
     scored = [contest for contest in contests if contest.score is not None]
     systems = sorted({name for contest in scored for name in (contest.first, contest.second)})
-    wins = _wins_by_cluster(scored, systems)
+    found = strengths_of_wins(systems, _wins_by_cluster(scored, systems), rng=rng, resamples=resamples, level=level)
+    return dataclasses.replace(found, unscored=len(contests) - len(scored)) if found else None
+
+
+def strengths_of_wins(
+    systems: Sequence[str],
+    wins: npt.NDArray[np.float64],
+    *,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> BradleyTerry | None:
+    """Returns what `bradley_terry` returns, from contests that are added up.
+
+    Intervals: the expanded percentile bootstrap over clusters; from `BOOTSTRAP_BELOW_CLUSTERS` on estimate ± t(level, clusters - 1)
+    times the cluster-robust standard error, which agrees with it there at a thousandth of its time and memory.
+
+    Args:
+        systems: Their names.
+        wins: [clusters, systems, systems] wins of the row's system over the column's in each cluster, ties as halves.
+        rng: Generator of the resamples.
+        resamples: Number of resamples.
+        level: Nominal coverage.
+    """
+    wins = wins[wins.any(axis=(1, 2))]
     if len(wins) < 2 or not _is_connected(wins.sum(axis=0)):
         return None
     estimate = _strengths(wins.sum(axis=0)[None])[0]
-    counts = resampled_counts(len(wins), resamples=resamples, rng=rng)
-    resampled = _strengths((counts @ wins.reshape(len(wins), -1)).reshape(resamples, *wins.shape[1:]))
-    found = {
-        name: percentile_interval(float(estimate[place]), resampled[:, place], clusters=len(wins), level=level)
-        for place, name in enumerate(systems)
-    }
+    if len(wins) >= BOOTSTRAP_BELOW_CLUSTERS:
+        ends = _robust_intervals(estimate, wins, level=level)
+    else:
+        counts = resampled_counts(len(wins), resamples=resamples, rng=rng)
+        resampled = _strengths((counts @ wins.reshape(len(wins), -1)).reshape(resamples, *wins.shape[1:]))
+        ends = [
+            percentile_interval(float(value), resampled[:, place], clusters=len(wins), level=level)
+            for place, value in enumerate(estimate)
+        ]
+    found = dict(zip(systems, ends, strict=True))
     best_first = sorted(found, key=lambda name: (-found[name].estimate, name))
-    return BradleyTerry({name: found[name] for name in best_first}, len(scored), len(contests) - len(scored), len(wins))
+    return BradleyTerry({name: found[name] for name in best_first}, round(float(wins.sum())), 0, len(wins))
+
+
+def _robust_intervals(
+    strengths: npt.NDArray[np.float64], wins: npt.NDArray[np.float64], *, level: float
+) -> list[Interval]:
+    """Returns each strength with its Student t interval from the sandwich covariance over clusters (Liang & Zeger 1986)."""
+    from scipy.special import stdtrit
+
+    chances = 1 / (1 + np.exp(strengths[None, :] - strengths[:, None]))
+    contests = wins + wins.transpose(0, 2, 1)
+    scores = (wins - contests * chances).sum(axis=2)
+    weights = contests.sum(axis=0) * chances * (1 - chances)
+    bread = np.linalg.pinv(np.diag(weights.sum(axis=1)) - weights, hermitian=True)
+    covariance = bread @ (scores.T @ scores) @ bread * len(wins) / (len(wins) - 1)
+    halves = float(stdtrit(len(wins) - 1, (1 + level) / 2)) * np.sqrt(np.diag(covariance))
+    return [
+        Interval(float(one), float(one - half), float(one + half)) for one, half in zip(strengths, halves, strict=True)
+    ]
 
 
 def _wins_by_cluster(contests: Sequence[Contest], systems: Sequence[str]) -> npt.NDArray[np.float64]:

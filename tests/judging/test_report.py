@@ -1,5 +1,6 @@
 """Win rates by judges in the report: worked numbers, and what a reader is warned of."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,7 +9,13 @@ from marl_bench.judgements import JudgedPair, Judgement, Verdict, read_pairs
 from marl_bench.judging.job import JobLimits
 from marl_bench.reporting.agreement import judges_of_runs
 from marl_bench.reporting.judged import count_judged
-from marl_bench.reporting.judged_tables import judged_reading, judged_sentences, judged_subsets_table, judged_table
+from marl_bench.reporting.judged_tables import (
+    judged_ranking_table,
+    judged_reading,
+    judged_sentences,
+    judged_subsets_table,
+    judged_table,
+)
 from marl_bench.reporting.report import write_report
 
 JUDGEMENT = Judgement("openai:m", ["p@1"], "standard", "both", 0)
@@ -214,3 +221,18 @@ def test_pairs_stand_in_the_experiment_of_their_arm_and_are_counted_together(mak
     assert rates.pairs == 12 and len(rates.rates) == 3
     text = write_report([first, second], out=tmp_path / "both", force=True).report.read_text()
     assert text.count("## Win rates by openai:judge-1") == 1
+
+
+def test_three_arms_of_one_judge_are_ranked():
+    # token beats sft on 3 of 4 prompts, macro beats token on 3 of 4: log strengths log 3 apart; one more pair is unscored.
+    pairs = [dataclasses.replace(pair(n, "wwwl"[n], "wwwl"[n]), arm="token_ppo", reference="sft") for n in range(4)]
+    pairs += [dataclasses.replace(pair(n, "wwwl"[n], "wwwl"[n]), reference="token_ppo") for n in range(4)]
+    assert counted(pairs[:4]).ranking is None
+    found = counted([*pairs, dataclasses.replace(pair(9, "refusal", "refusal"), reference="token_ppo")])
+    table = judged_ranking_table(found)
+    assert [(row[0], row[1]) for row in table.rows] == [
+        ("macro_ppo:fixed(n=5)", "+1.099"),
+        ("token_ppo", "0.000"),
+        ("sft", "-1.099"),
+    ]
+    assert "8 pairs on 4 prompts, 1 more left out as unscored" in table.note

@@ -45,7 +45,7 @@ def run(tmp_path, write_cells, make_cell):
 
     def written(name, values, **changes):
         cells = [
-            make_cell(arm, seed, {SCORE: column, "kl": [abs(value) for value in column]}, **changes)
+            make_cell(arm, seed, {SCORE: column, "kl": [abs(value or 0.0) for value in column]}, **changes)
             for arm, columns in values.items()
             for seed, column in enumerate(columns)
         ]
@@ -199,7 +199,7 @@ def test_a_reference_with_means_only_says_so_and_compares_means(run, references)
     assert statuses(found) == {
         ("sft", SCORE): "bit-equal",
         ("token_ppo", SCORE): "within margin",
-        ("sft", "oracle"): "not comparable",
+        ("sft", "oracle"): "lost",
     }
 
 
@@ -274,3 +274,11 @@ def test_samples_of_one_prompt_count_by_their_mean(tmp_path, write_cells, make_c
     stored = write_cells(tmp_path / "a", [dataclasses.replace(cell, samples=[first, again, third])])
     kept = read_reference(save(stored).parent).cells[0].columns
     assert dict(zip(kept.prompt_ids, kept.metrics[SCORE].tolist(), strict=True)) == {"p0": 1.5, "p2": 6.0}
+
+
+def test_a_tested_metric_that_lost_all_its_scores_cannot_pass(run, save, references):
+    save(run("old", {"sft": [BASE], "token_ppo": [BASE]}))
+    new = run("new", {"sft": [BASE], "token_ppo": [[None] * 8]})
+    found = check(new, references, Margin(SCORE, 0.5))
+    assert statuses(found)["token_ppo", SCORE] == "lost"
+    assert [row.arm for row in found.failed(strict=False)] == ["token_ppo"]

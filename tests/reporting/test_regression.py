@@ -1,5 +1,6 @@
 """Margins: a regression that must fail, one that must pass, one that stays open, and what must never pass in silence."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -150,3 +151,30 @@ def test_a_margin_that_is_none_is_an_error(text):
 
 def test_a_metric_may_hold_a_colon():
     assert parse_margin("evaluate:x:0.25", option="--margin") == Margin("evaluate:x", 0.25)
+
+
+def test_without_margins_unfinished_and_missing_arms_are_no_error(tmp_path, write_cells, make_cell):
+    old = [make_cell("sft", 0, {SCORE: BASE}), make_cell("token_ppo", 0, {SCORE: BASE})]
+    new = [make_cell("sft", 0, {SCORE: BASE}), make_cell("sft", 1, {SCORE: BASE}, status="failed", error="boom")]
+    write_cells(tmp_path / "old", old)
+    write_cells(tmp_path / "new", new)
+    found = compare_sides([open_side(str(tmp_path / name), reference_dir=tmp_path) for name in ("old", "new")])
+    assert found.missing_arms and found.open_cells
+    assert judge_margins(found, [], max_unscored=0.02, option="--fail-on-regression") == []
+
+
+def test_prompts_of_other_texts_cannot_pass_unless_forced(tmp_path, write_cells, make_cell):
+    cell = make_cell("token_ppo", 0, {SCORE: BASE})
+    changed = [
+        dataclasses.replace(one, prompt="another text") if place < 3 else one for place, one in enumerate(cell.samples)
+    ]
+    write_cells(tmp_path / "old", [cell])
+    write_cells(tmp_path / "new", [dataclasses.replace(cell, samples=changed)])
+    found = compare_sides([open_side(str(tmp_path / name), reference_dir=tmp_path) for name in ("old", "new")])
+    with pytest.raises(
+        UnscoredError, match=r"3 prompts of 12 have the same id as the baseline's but another text \(first: p0\)"
+    ):
+        verdicts(found, 0.5)
+    assert verdicts(found, 0.5, max_unscored=0.25)[0].verdict == "within margin"
+    margins = [Margin(SCORE, 0.5)]
+    assert judge_margins(found, margins, max_unscored=0.02, option="x", force=True)[0].verdict == "within margin"

@@ -61,6 +61,7 @@ def test_sections_stand_in_order(report: ReportFiles) -> None:
         "Paired differences",
         "Macro PPO against its controls",
         "Win rates by the oracle",
+        "Ranking of the arms by the oracle",
         "Updates to parity with the token arm",
         "Score against oracle",
         "Macro actions at the last update",
@@ -84,6 +85,7 @@ def test_page_and_markdown_hold_every_table_in_one_order(
         "differences",
         "controls",
         "win_rates_oracle",
+        "ranking_oracle",
         "parity",
         "over_optimisation",
         "macro_actions",
@@ -126,7 +128,9 @@ def test_worked_cells_of_the_tables(report: ReportFiles) -> None:
     assert scores[4:] == ["+1.250", "1.125 ± 0.000", "2.000", "100.0", "25.0 %", "0 of 8"]
     difference = _row(text, "Paired differences", "macro_ppo:fixed(n=5)", "token_ppo", "reward-model score")
     assert difference[3:5] == ["+1.500", "+0.750"]
-    assert difference[6:] == ["[-4.853, 7.853]", "4 / 0 / 0", "0.125", "4", "2"]
+    # Two arms against token, both p = .125: Holm 2 * .125.
+    assert difference[6:] == ["[-4.853, 7.853]", "4 / 0 / 0", "0.125", "0.250", "4", "2"]
+    assert "one metric against one arm (2 tests or 3 tests)" in text
     wins = _row(text, "Win rates by the oracle", "macro_ppo:fixed(n=5)", "token_ppo")
     assert wins[2] == "62.5 %"
     assert wins[4] == "4 / 2 / 2"

@@ -306,3 +306,54 @@ def test_all_outputs_hold_the_same_numbers(three_arms, side):
     assert all(f"## {table.title}" in markdown for table in tables(found))
     assert all(sentence.split(";")[0].split(",")[0] in markdown for sentence in sentences(found))
     assert not np.isnan([row["difference"] for row in rows]).any()
+
+
+def test_rounding_wins_no_tie(make_cell, side):
+    # (0.1 + 0.2) + 0.3 and 0.1 + (0.2 + 0.3) differ by 1e-16: the same mean over three seeds, in another order, is a tie
+    one = [make_cell("token_ppo", seed, {SCORE: [value] * 6}) for seed, value in enumerate((0.1, 0.2, 0.3))]
+    other = [make_cell("token_ppo", seed, {SCORE: [value] * 6}) for seed, value in enumerate((0.3, 0.2, 0.1))]
+    assert (0.1 + 0.2) + 0.3 != (0.3 + 0.2) + 0.1
+    [found] = compare_sides([side("one", one), side("other", other)]).contrasts
+    over = found.difference.over_prompts
+    assert (over.higher, over.equal, over.lower, found.p_value, over.delta) == (0, 6, 0, 1.0, 0.0)
+
+
+def test_small_differences_are_no_ties(make_cell, side):
+    one = side("one", [make_cell("token_ppo", 0, {SCORE: [1.0] * 6})])
+    other = side("other", [make_cell("token_ppo", 0, {SCORE: [1.0 + 1e-9] * 6})])
+    assert compare_sides([one, other]).contrasts[0].difference.over_prompts.higher == 6
+
+
+def test_without_any_spread_nothing_says_what_could_be_detected(make_cell, side):
+    old = side("old", [make_cell("token_ppo", 0, {SCORE: OLD})])
+    [found] = compare_sides([old, side("new", [make_cell("token_ppo", 0, {SCORE: OLD})])]).contrasts
+    assert (found.over_prompts.deviation, found.over_prompts.detectable, found.over_prompts.needed) == (0.0, None, None)
+
+
+def test_equal_runs_are_called_equal(make_cell, side):
+    old = side("old", [make_cell("token_ppo", 0, {SCORE: OLD})])
+    [text] = sentences(compare_sides([old, side("new", [make_cell("token_ppo", 0, {SCORE: OLD})])]))
+    assert "equal on every prompt; 0.000" in text
+
+
+def test_an_effect_on_a_metric_that_is_not_compared_is_an_error(make_cell, side):
+    sides = [side(name, [make_cell("token_ppo", 0, {SCORE: OLD, "oracle": NEW})]) for name in ("old", "new")]
+    with pytest.raises(UnknownNameError, match=r"metric of --effect among those compared 'orcle'.*'oracle'"):
+        compare_sides(sides, effects={"orcle": 0.1})
+    # the size without a metric means the primary metric, which --metric has left out here
+    with pytest.raises(UnknownNameError, match=r"'reward_model_score'. Known: oracle"):
+        compare_sides(sides, effects={"": 0.1}, metrics=["oracle"])
+
+
+def test_a_metric_without_scores_is_said_to_be_the_reason(make_cell, side):
+    old = side("old", [make_cell("token_ppo", 0, {SCORE: OLD, "oracle": OLD})])
+    new = side("new", [make_cell("token_ppo", 0, {SCORE: OLD, "oracle": [None] * 8})])
+    with pytest.raises(
+        RecordError, match=r"have answered the same prompts, but on none of them do both have a score of oracle"
+    ):
+        compare_sides([old, new], metrics=["oracle"])
+
+
+def test_a_run_whose_samples_are_missing_says_so(make_cell, side):
+    with pytest.raises(RecordError, match=r"no complete cell there \(complete, but its samples are missing\)"):
+        side("new", [dataclasses.replace(make_cell("token_ppo", 0, {SCORE: OLD}), samples=[])])

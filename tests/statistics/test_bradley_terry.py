@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 import statsmodels.api as sm
 
 from marl_bench.statistics.bradley_terry import Contest, bradley_terry
@@ -130,3 +131,33 @@ def test_what_no_contest_ties_together_has_no_strengths(contests):
 def test_what_is_no_contest_is_refused(contest):
     with pytest.raises(ValueError, match="is no contest of two systems"):
         _fit([contest])
+
+
+def test_many_prompts_have_the_cluster_robust_interval_of_statsmodels() -> None:
+    rng = np.random.default_rng(3)
+    prompts, names = 600, ("a", "b", "c")
+    pairs = [("a", "b"), ("a", "c"), ("b", "c")]
+    rows = [(first, second, prompt) for prompt in range(prompts) for first, second in pairs for _ in range(2)]
+    chance = {("a", "b"): 0.6, ("a", "c"): 0.7, ("b", "c"): 0.55}
+    luck = rng.random(prompts)  # shared inside a prompt, so that its contests depend on each other
+    scores = [
+        float((luck[prompt] if rng.random() < 0.5 else rng.random()) < chance[first, second])
+        for first, second, prompt in rows
+    ]
+    found = bradley_terry(
+        [Contest(one, other, score, str(prompt)) for (one, other, prompt), score in zip(rows, scores, strict=True)],
+        rng=rng,
+    )
+    assert found is not None
+    # strengths that add up to 0 are (x, y, -x - y)
+    basis = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+    design = np.array([basis[names.index(one)] - basis[names.index(other)] for one, other, _ in rows])
+    fitted = sm.GLM(scores, design, family=sm.families.Binomial()).fit(
+        cov_type="cluster", cov_kwds={"groups": [prompt for *_, prompt in rows], "use_correction": False}
+    )
+    covariance = basis @ fitted.cov_params() @ basis.T * prompts / (prompts - 1)
+    for place, name in enumerate(names):
+        strength = found.strengths[name]
+        assert strength.estimate == pytest.approx((basis @ fitted.params)[place], abs=1e-6)
+        half = scipy.stats.t.ppf(0.975, prompts - 1) * np.sqrt(covariance[place, place])
+        assert strength.half_width == pytest.approx(half, rel=1e-4)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from marl_bench.records import Cell
 from marl_bench.reporting.arm_cells import ArmCells, arms_of
 from marl_bench.reporting.comparison import Arm, Comparison
-from marl_bench.reporting.pairs import mean_over_seeds, on_shared_prompts
+from marl_bench.reporting.pairs import differences_by_prompt, on_shared_prompts
 from marl_bench.reporting.plots.theme import Style, styles
 from marl_bench.run_dir import RunDir
 
@@ -76,7 +76,7 @@ class PlotSource:
     def differences(self, arm: Arm, reference: Arm, metric: str) -> Numbers:
         """Returns arm minus reference on each prompt that both have scored in every shared seed, as means over seeds."""
         first, second = on_shared_prompts(self.arm_cells[arm.name], self.arm_cells[reference.name], metric)
-        return mean_over_seeds(first) - mean_over_seeds(second)
+        return differences_by_prompt(first, second)
 
 
 def plot_source(cells: Sequence[Cell], comparison: Comparison, run_dirs: Sequence[RunDir] = ()) -> PlotSource:
