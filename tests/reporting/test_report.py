@@ -101,6 +101,7 @@ def test_page_and_markdown_hold_every_table_in_one_order(
         "Paired differences",
         "Macro PPO against its controls",
         "Win rates by the oracle",
+        "Ranking of the arms by the oracle",
         "Updates to parity with the token arm",
         "Score against oracle",
         "Macro actions at the last update",
