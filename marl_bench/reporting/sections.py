@@ -80,6 +80,7 @@ def _results(comparison: Comparison, sampling: Sequence[SamplingCurves]) -> Iter
     yield _of("ranking_oracle", oracle_ranking_table(comparison))
     for place, judged in enumerate(comparison.judged, start=1):
         yield _judged(judged, f"win_rates_judge_{place}")
+        yield _of(f"ranking_judge_{place}", judged_ranking_table(judged))
     yield _of("agreement", agreement_table(comparison.agreements))
     yield _of("pass_at_k", pass_at_k_table(comparison))
     yield _of("other_metrics", metrics_table(comparison))
