@@ -152,9 +152,7 @@ def _win_rates(comparison: Comparison) -> Section | None:
 
 def _judged(judged: JudgedRates, name: str) -> Section:
     table, subsets = judged_table(judged), judged_subsets_table(judged)
-    ranking = judged_ranking_table(judged)
-    found = [(name, table), (f"{name}_subsets", subsets), (name.replace("win_rates", "ranking"), ranking)]
-    tables = [NamedTable(each, one) for each, one in found if one is not None]
+    tables = [NamedTable(name, table), *([NamedTable(f"{name}_subsets", subsets)] if subsets else [])]
     return Section(table.title, tables, warnings=judged.warnings(), after=list(judged_sentences(judged)))
 
 
