@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import dataclasses
+import hashlib
+import itertools
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from marl_bench.judging.asking import Asker, Clock, Patience
 from marl_bench.judging.cache import AnswerCache
 from marl_bench.judging.job import JobLimits, Tally, ask_all
 from marl_bench.judging.plan import JudgingPlan
+from marl_bench.judging.prompts import prompt_name
 from marl_bench.judging.questions import Question
 from marl_bench.judging.storing import judged_pairs, unscored_statuses, write_judgements
 from marl_bench.judging.transport import OpenAITransport
@@ -84,7 +88,7 @@ def judge_runs(
     Raises:
         JudgeError: The judge cannot be used (any more); what it answered is stored.
         ConfigError: There is neither a key nor a server, or a limit of the cost without a price.
-        RunFolderError: Another process makes the same judgement.
+        RunFolderError: Another process makes the same judgement, or one of the same judge about the same run.
         Interrupted: Ctrl-C; what was answered is stored.
     """
     if limits.max_cost is not None and plan.price is None:
@@ -135,17 +139,21 @@ def check_unscored(judged: Judged, *, max_unscored: float) -> None:
 
 @contextlib.contextmanager
 def _locked(plan: JudgingPlan, roots: Sequence[Path]) -> Iterator[None]:
-    """Holds the judgement for this process, so that no question of it is asked twice at a time."""
+    """Holds the judgement for this process, and its kind of question, so that none is asked twice at a time under two names."""
+    kind = [plan.judge.id, plan.judge.parameters(), [prompt_name(prompt) for prompt in plan.prompts]]
+    digest = hashlib.sha256(json.dumps(kind, sort_keys=True).encode()).hexdigest()[:12]
+    busy = {
+        f"asking-{digest}": "asking this judge about this run; wait for it, the answers are shared",
+        plan.name: "making a judgement of this name; wait for it, or give another --name",
+    }
     with contextlib.ExitStack() as stack:
-        for root in sorted(roots):
-            path = root / JUDGEMENTS / f".{plan.name}.lock"
+        for root, (name, what) in itertools.product(sorted(roots), busy.items()):
+            path = root / JUDGEMENTS / f".{name}.lock"
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(FileLock(path, timeout=0))
             except Timeout as error:
-                raise RunFolderError(
-                    f"{path.parent / plan.name}: another marl-bench is making this judgement; wait for it, or give another --name."
-                ) from error
+                raise RunFolderError(f"{path.parent / plan.name}: another marl-bench is {what}.") from error
             except OSError as error:
                 raise RunFolderError(f"{path.parent}: cannot be written ({error.strerror or error}).") from error
         yield

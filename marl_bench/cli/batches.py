@@ -4,10 +4,24 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from marl_bench.cli.judge_options import (
+    Arms,
+    Cache,
+    MaxTokens,
+    Name,
+    Order,
+    Pairs,
+    Price,
+    Prompts,
+    Protocol,
+    Runs,
+    Seed,
+    Temperature,
+)
 from marl_bench.cli.shared import PluginPaths
 
 if TYPE_CHECKING:
@@ -33,22 +47,22 @@ def add_batch_verbs(app: typer.Typer) -> None:
 
 
 def submit(  # noqa: PLR0913 (one parameter an option)
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.", show_default=False)],
+    runs: Runs,
     judge: Annotated[str, typer.Option(metavar="JUDGE", help="openai:MODEL, by its exact id.", show_default=False)],
     base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Server with the Batch API.  [default: OpenAI]")
     ] = None,
-    pairs: Annotated[int, typer.Option(metavar="N", min=1, help="At most N pairs of each comparison.")] = 1000,
-    order: Annotated[Literal["both", "single"], typer.Option(help="As in judge.")] = "both",
-    protocol: Annotated[Literal["standard", "official"], typer.Option(help="As in judge.")] = "standard",
-    arm: Annotated[list[str] | None, typer.Option(metavar="ARM", help="As in judge (repeatable).")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="As in judge.")] = 0,
-    temperature: Annotated[float, typer.Option(metavar="T", min=0, help="As in judge.")] = 0.0,
-    max_tokens: Annotated[int, typer.Option(metavar="N", help="As in judge.")] = 2048,
-    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="As in judge.")] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="As in judge.")] = None,
-    cache: Annotated[Path | None, typer.Option(metavar="FILE", help="As in judge.")] = None,
-    price: Annotated[str | None, typer.Option(metavar="IN,OUT", help="As in judge, before the batch discount.")] = None,
+    pairs: Pairs = 1000,
+    order: Order = "both",
+    protocol: Protocol = "standard",
+    arm: Arms = None,
+    seed: Seed = 0,
+    temperature: Temperature = 0.0,
+    max_tokens: MaxTokens = 2048,
+    prompts: Prompts = None,
+    name: Name = None,
+    cache: Cache = None,
+    price: Price = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show requests, tokens and cost; send nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     plugin: PluginPaths = None,
@@ -95,7 +109,11 @@ def submit(  # noqa: PLR0913 (one parameter an option)
     if all(job.collected for job in jobs):
         typer.echo("Nothing is under way. Next: the same marl-bench judge command, without submit, makes the report.")
         return
-    typer.echo(f"Written down in {folder.folder}. Next: marl-bench judge collect {runs[0]} --wait")
+    again = [f"--base-url {base_url}"] if base_url else []
+    again += [f"--cache {cache}"] if cache else []  # elsewhere the answers would not be found, and paid again
+    typer.echo(
+        f"Written down in {folder.folder}. Next: {' '.join(['marl-bench judge collect', str(runs[0]), *again, '--wait'])}"
+    )
 
 
 def collect(

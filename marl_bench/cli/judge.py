@@ -4,12 +4,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from marl_bench.cli.batches import warn_of_open_batches
+from marl_bench.cli.judge_options import (
+    Arms,
+    Cache,
+    MaxTokens,
+    Name,
+    Order,
+    Pairs,
+    Price,
+    Prompts,
+    Protocol,
+    Runs,
+    Seed,
+    Temperature,
+)
 from marl_bench.cli.labels import KeyFile, LabelFiles, Partial, report_labels, show_agreement, take_judge_labels
 from marl_bench.cli.shared import PluginPaths, show_files
 from marl_bench.errors import ConfigError, MarlBenchError
@@ -63,38 +77,23 @@ def _verbs() -> None:
     epilog=_EXAMPLES,
 )
 def pairs(  # noqa: PLR0913 (one parameter an option)
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.", show_default=False)],
+    runs: Runs,
     judge: Annotated[str | None, typer.Option(metavar="JUDGE", help="openai:MODEL, by its exact id.")] = None,
     base_url: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Server that speaks the OpenAI API, for example http://127.0.0.1:8000/v1."),
     ] = None,
-    pairs: Annotated[int, typer.Option(metavar="N", min=1, help="At most N pairs of each comparison.")] = 1000,
-    order: Annotated[
-        Literal["both", "single"], typer.Option(help="Ask each pair in both orders, or in one that the pair decides.")
-    ] = "both",
-    protocol: Annotated[
-        Literal["standard", "official"],
-        typer.Option(help="official: 50 pairs of each comparison in one random order, as published; ±14 points."),
-    ] = "standard",
-    arm: Annotated[
-        list[str] | None, typer.Option(metavar="ARM", help="Judge this arm (repeatable).  [default: all]")
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the choice of pairs and of single orders.")] = 0,
-    temperature: Annotated[float, typer.Option(metavar="T", min=0, help="Temperature of the judge.")] = 0.0,
-    max_tokens: Annotated[int, typer.Option(metavar="N", help="Limit of an answer, reasoning included.")] = 2048,
-    prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="YAML file with judge prompts.  [default: the task's own]")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Folder under RUN/judgements.  [default: the model]")
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Stored answers.  [default: RUN/judgements/answers.sqlite]")
-    ] = None,
-    price: Annotated[
-        str | None, typer.Option(metavar="IN,OUT", help="US dollars per million tokens.  [default: a price table]")
-    ] = None,
+    pairs: Pairs = 1000,
+    order: Order = "both",
+    protocol: Protocol = "standard",
+    arm: Arms = None,
+    seed: Seed = 0,
+    temperature: Temperature = 0.0,
+    max_tokens: MaxTokens = 2048,
+    prompts: Prompts = None,
+    name: Name = None,
+    cache: Cache = None,
+    price: Price = None,
     max_cost: Annotated[
         float | None, typer.Option(metavar="USD", min=0, help="Ask no more once new answers have cost this.")
     ] = None,

@@ -31,21 +31,25 @@ MAJORITY = "majority of"
 def read_judges(experiments: Sequence[Path]) -> tuple[dict[str, Pair], list[JudgeLabels]]:
     """Returns the judged pairs of one or more experiments, and every judge's scores of them, models first.
 
-    With several annotators their majority stands last, as a judge of its own.
+    A model with judgements of several names is one judge for each. With several annotators their majority stands last, as a judge of its own.
 
     Raises:
         RecordError: A judgement is damaged.
     """
     pairs: dict[str, Pair] = {}
     scores: dict[str, dict[str, float]] = {}
-    for number_, experiment in enumerate(experiments):
-        for folder in judgement_folders(experiment):
-            judge = read_judgement(folder).judge
-            for judged in read_pairs(folder):
-                key = _key(number_, judged)
-                pairs[key] = Pair(judged.prompt_id, judged.arm_words - judged.reference_words)
-                if judged.score is not None:
-                    scores.setdefault(judge, {})[key] = judged.score
+    found = [(number_, folder) for number_, one in enumerate(experiments) for folder in judgement_folders(one)]
+    names = {folder: read_judgement(folder).judge for _, folder in found}
+    for number_, folder in found:
+        judge = names[folder]
+        # Of two judgements by one model, such as standard and official, neither may stand in for the other.
+        if not is_person(judge) and len({one.name for one in names if names[one] == judge}) > 1:
+            judge = f"{judge} ({folder.name})"
+        for judged in read_pairs(folder):
+            key = _key(number_, judged)
+            pairs[key] = Pair(judged.prompt_id, judged.arm_words - judged.reference_words)
+            if judged.score is not None:
+                scores.setdefault(judge, {})[key] = judged.score
     judges = [JudgeLabels(name, scores[name]) for name in sorted(scores, key=lambda name: (is_person(name), name))]
     people = [judge for judge in judges if is_person(judge.name)]
     if len(people) > 1:

@@ -1,6 +1,7 @@
 """The cells of an arm, and their scores on the prompts of a comparison."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -87,7 +88,12 @@ def arms_of(cells: Sequence[Cell], index: PromptIndex | None = None) -> list[Arm
         found.setdefault(str(cell.record.arm["name"]), {})[cell.record.seed] = cell
     index = index or PromptIndex(cells)
     arms = [arm_cells(arm_of(name, by_seed.values()), by_seed, index) for name, by_seed in found.items()]
-    return sorted(arms, key=lambda one: (ROLES.index(one.arm.role), one.arm.name))
+    return sorted(arms, key=lambda one: (ROLES.index(one.arm.role), _as_people_sort(one.arm.name)))
+
+
+def _as_people_sort(name: str) -> list[str | int]:
+    """Returns a key by which n=2 comes before n=10: texts and whole numbers in turn."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def arm_of(name: str, cells: Iterable[Cell]) -> Arm:

@@ -198,7 +198,7 @@ def _parity_sentence(found: Parity) -> str:
         )
     known = [float(update) for update in found.updates.values() if update is not None]
     own = [float(update) for update in found.token_updates.values()]
-    over = f", over seeds {interval(found.speed_up_over_seeds)}" if found.speed_up_over_seeds else ""
+    over = f", over seeds {interval(found.speed_up_over_seeds)}" if found.speed_up_over_seeds else " in this one seed"
     undecided = ""
     if found.same_in_every_seed:
         over = f" in each of {seeds}"

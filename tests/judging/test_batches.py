@@ -346,6 +346,13 @@ def test_the_verbs_submit_collect_and_judge_hand_over_to_each_other(job, batches
     assert "Nothing is under way. Next: the same marl-bench judge command" in capsys.readouterr().out
 
 
+def test_submit_names_the_command_that_finds_the_answers_again(job, batches, tmp_path, capsys):
+    places = ["--base-url", batches.url, "--cache", tmp_path / "kept.sqlite"]
+    assert _ended("judge", "submit", job.root, "--judge", "openai:judge-1", "--pairs", "4", "--quiet", *places) == 0
+    said = capsys.readouterr().out
+    assert f"Next: marl-bench judge collect {job.root} {' '.join(map(str, places))} --wait" in said
+
+
 def test_a_judge_that_would_ask_what_is_under_way_warns(job, batches, server, capsys):
     job.submit()
     _ended("judge", job.root, "--judge", "openai:judge-1", "--pairs", "4", "--quiet", "--base-url", server.url)

@@ -7,6 +7,7 @@ import pytest
 
 from marl_bench.judgements import JudgedPair, Judgement, Verdict, read_pairs
 from marl_bench.judging.job import JobLimits
+from marl_bench.reporting.agreement import judges_of_runs
 from marl_bench.reporting.judged import count_judged
 from marl_bench.reporting.judged_tables import (
     judged_ranking_table,
@@ -146,6 +147,16 @@ def test_a_single_order_has_no_consistency_but_a_first_position_rate():
     (warning,) = found.warnings()
     assert "read first won 100 %" in warning and "judge both orders" in warning
     assert counted([pair(n, "wl"[n % 2]) for n in range(30)], order="single").warnings() == []
+
+
+def test_two_judgements_by_one_model_are_held_against_each_other_and_not_mixed(run_dir, server, judge_it):
+    judge_it(run_dir)
+    server.behave = lambda asked: asked.verdict("tie")
+    judge_it(run_dir, temperature=1.0, name="warm")
+    (found,) = judges_of_runs([run_dir.root])
+    assert (found.judge, found.other) == ("openai:judge-1 (judge-1)", "openai:judge-1 (warm)")
+    assert found.pairs == 18
+    assert found.same.estimate == 0.0
 
 
 def test_a_judge_that_always_answers_a_comes_out_even_and_is_warned_of(run_dir, server, wire, judge_it, stored_pairs):

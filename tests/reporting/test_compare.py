@@ -3,14 +3,18 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from marl_bench.errors import RecordError
+from marl_bench.judgements import JUDGEMENT, JUDGEMENTS, PAIRS, JudgedPair, Judgement, Verdict
 from marl_bench.records import Cell
 from marl_bench.reporting.compare import compare
 from marl_bench.reporting.comparison import Comparison, Difference
+from marl_bench.reporting.judged import with_judgements
+from marl_bench.run_dir import RunDir, append_jsonl, write_json_atomically
 
 SCORE = "reward_model_score"
 MACRO, TOKEN, SFT, CONTROL = "macro_ppo-fixed_n5", "token_ppo", "sft", "token_ppo_matched_lambda-n5"
@@ -32,6 +36,19 @@ def test_arms_stand_in_the_order_of_their_roles(three_arms: list[Cell]) -> None:
     assert [summary.arm.name for summary in found.arms] == [SFT, TOKEN, CONTROL, MACRO]
     assert found.start is not None and found.token is not None
     assert (found.start.name, found.token.name, found.seeds) == (SFT, TOKEN, [0, 1])
+
+
+def test_shorter_macro_actions_stand_before_longer_ones(make_cell: Callable[..., Cell]) -> None:
+    """By number, not by letter: 2, 5, 10, then the whole response."""
+    plain = make_cell(MACRO, 0, {SCORE: [1.0, 2.0]})
+    names = ["macro_ppo-fixed_n10", "macro_ppo-whole", "macro_ppo-fixed_n2", "macro_ppo-fixed_n5"]
+    found = compare([_changed(plain, arm={**plain.record.arm, "name": name}) for name in names])
+    assert [one.arm.name.removeprefix("macro_ppo-") for one in found.arms] == [
+        "fixed_n2",
+        "fixed_n5",
+        "fixed_n10",
+        "whole",
+    ]
 
 
 def test_mean_and_seed_interval_of_an_arm(three_arms: list[Cell]) -> None:
@@ -318,3 +335,20 @@ def test_reward_models_of_different_spread_give_no_common_deviation(three_arms: 
     found = compare([*three_arms[:-1], other])
     assert found.reference_deviation is None
     assert "different reference standard deviations" in found.warnings[0]
+
+
+def test_rates_of_a_judge_stand_in_the_order_of_the_arms(
+    tmp_path: Path, three_arms: list[Cell], write_cells: Callable[..., RunDir]
+) -> None:
+    """A sheet is shuffled, its rates are not: against SFT first, then against the token arm."""
+    run = write_cells(tmp_path / "run", three_arms)
+    folder = run.root / JUDGEMENTS / "labels-anna"
+    write_json_atomically(folder / JUDGEMENT, Judgement("labels:anna", [], "standard", "single", 0).to_json())
+    for arm, reference in ((MACRO, TOKEN), (MACRO, SFT), (TOKEN, SFT)):
+        won = [Verdict("arm_first", "ok", "arm")]
+        append_jsonl(folder / PAIRS, JudgedPair("p0", "", arm, reference, 0, 0, 5, 5, won).to_json())
+    (judged,) = with_judgements(compare(three_arms), [run]).judged
+    labels = {MACRO: "macro_ppo:fixed(n=5)", TOKEN: "token_ppo", SFT: "sft"}
+    assert [(one.arm, one.reference) for one in judged.rates] == [
+        (labels[arm], labels[reference]) for arm, reference in ((TOKEN, SFT), (MACRO, SFT), (MACRO, TOKEN))
+    ]

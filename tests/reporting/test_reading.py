@@ -133,6 +133,10 @@ def test_parity_sentence(three_arms: list[Cell], make_curve: Callable[..., list[
     )
 
 
+def test_the_speed_up_of_one_seed_is_said_to_be_of_one(three_arms: list[Cell]) -> None:
+    assert "speed-up 2.00 in this one seed." in _text([cell for cell in three_arms if cell.record.seed == 0])
+
+
 def test_parity_with_a_token_arm_that_does_not_rise_says_nothing(
     make_cell: CellFactory, make_curve: Callable[..., list[dict[str, Any]]]
 ) -> None:

@@ -288,7 +288,7 @@
     const [arm, reference] = [state.arm, state.reference].map((place) => index.arms[place].label);
     const unasked = view.filter((row) => decisions[row].outcome === "unasked").length;
     const counts = `${view.length.toLocaleString("en-US")} of ${rowCount().toLocaleString("en-US")} samples`;
-    byId("status").textContent = `${counts}. ${arm} against ${reference}: ▲ ▼ ${by}; numbers: ${judged ? "judge's score" : metric}, the difference.${unasked ? ` · not judged: ${unasked.toLocaleString("en-US")}.` : ""}`;
+    byId("status").textContent = `${counts}. ${arm} against ${reference}: ▲ ▼ ${by}; numbers: ${judged ? "judge's score minus ½" : `${metric}, the difference`}.${unasked ? ` · not judged: ${unasked.toLocaleString("en-US")}.` : ""}`;
   }
 
   function refresh({ keepRow = false } = {}) {
