@@ -264,7 +264,9 @@ def test_the_listing_shows_both_kinds(run, save, references):
 
 def test_the_committed_references_are_readable():
     folder = Path(__file__).parents[2] / "results" / "reference"
-    assert {row[1] for row in listing_table(folder).rows} == {"means only"}
+    kept = {path.parent.name: len(read_reference(path.parent).cells) for path in folder.glob(f"*/{REFERENCE}")}
+    assert {name.split("-tiny-")[0] for name in kept} == {"apps", "hh", "tldr", "webgpt"} and all(kept.values())
+    assert {row[0]: row[1] for row in listing_table(folder).rows} == dict.fromkeys(kept, "scores by prompt")
 
 
 def test_samples_of_one_prompt_count_by_their_mean(tmp_path, write_cells, make_cell, save):
