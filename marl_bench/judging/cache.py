@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from filelock import FileLock
+
 from marl_bench.errors import RecordError, RunFolderError
 from marl_bench.judging.answers import Answer
 
@@ -34,13 +36,12 @@ class AnswerCache:
         except (OSError, sqlite3.OperationalError) as error:
             raise RunFolderError(f"{path}: cannot be written ({error}); choose another place with --cache.") from error
         try:
-            # With the write-ahead log a killed process loses no committed answer, and readers do not wait for writers.
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
-            self._database.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)")
-            layout = self._database.execute("PRAGMA user_version").fetchone()[0]
-            if layout == 0:
-                self._database.execute(f"PRAGMA user_version={LAYOUT}")
+            # SQLite does not wait for another process that is changing the kind of the journal: one at a time.
+            with FileLock(f"{path}.lock", timeout=_WAIT_SECONDS):
+                layout = self._set_up()
+        except OSError as error:
+            self._database.close()
+            raise RunFolderError(f"{path}: cannot be opened ({error}); choose another place with --cache.") from error
         except sqlite3.DatabaseError as error:
             self._database.close()
             raise RecordError(f"{path}: no cache of answers ({error}); {_ELSEWHERE}") from error
@@ -49,6 +50,17 @@ class AnswerCache:
             raise RecordError(
                 f"{path}: a cache of layout {layout}, this marl-bench reads {LAYOUT}; choose another --cache."
             )
+
+    def _set_up(self) -> int:
+        """Makes the table where there is none; returns the layout that the file had, 0 for a new one."""
+        # With the write-ahead log a killed process loses no committed answer, and readers do not wait for writers.
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=NORMAL")
+        self._database.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)")
+        layout = int(self._database.execute("PRAGMA user_version").fetchone()[0])
+        if layout == 0:
+            self._database.execute(f"PRAGMA user_version={LAYOUT}")
+        return layout
 
     def __enter__(self) -> Self:
         return self
