@@ -71,7 +71,7 @@ def check_budget(cells: Sequence[Cell], *, force: bool, one_experiment: bool = T
     if gaps and not force:
         raise RecordError(
             f"the trained arms had no equal budget: {' | '.join(gaps)}. "
-            "Run them with the same settings, or compare them anyway with --force."
+            "Run them with the same settings, or compare them anyway: report and compare take --force."
         )
     return [f"Unequal budget (forced): {gap}." for gap in gaps]
 

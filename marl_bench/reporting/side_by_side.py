@@ -236,7 +236,7 @@ def _sharing_warnings(
         if texts and len(texts) > prompts / 2 and not force:
             raise RecordError(
                 f"{label}: {len(texts)} of {prompts} prompts have the same id but other texts (first: {texts[0]}), so they are not "
-                "the same prompts; compare runs on the same data, or pair them anyway with --force."
+                "the same prompts; compare runs on the same data, or pair them anyway with compare --force."
             )
         if texts:
             warnings.append(
