@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from marl_bench.arm_grids import expand_grids
-from marl_bench.config import ResolvedConfig, RunConfig
+from marl_bench.config import RunConfig
+from marl_bench.config_layers import ResolvedConfig
 from marl_bench.planning import ArmPlan, build_rule, plan_arm
 from marl_bench.plugins import Registry
 

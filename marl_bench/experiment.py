@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from marl_bench.config import resolve
+from marl_bench.config_layers import resolve
 from marl_bench.errors import CellFailedError, DataError, MarlBenchError, ModelError
 from marl_bench.executors import Event, Job, LocalExecutor
 from marl_bench.planning import ArmPlan, Plan, make_plan

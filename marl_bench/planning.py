@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from marl_bench.arm_grids import expand_grids
 from marl_bench.arms import canonical_rule, folder_name, parse_arm, parse_rule
-from marl_bench.config import PpoConfig, ResolvedConfig, RunConfig
+from marl_bench.config import PpoConfig, RunConfig
+from marl_bench.config_layers import ResolvedConfig
 from marl_bench.errors import ConfigError, UnknownNameError
 from marl_bench.interfaces import BaselineSpec, PolicyContext, TaskSpec, TerminationRule
 from marl_bench.metric_sources import make_metrics, metric_digests

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from marl_bench.config import RunConfig, with_overrides
+from marl_bench.config import RunConfig
+from marl_bench.config_layers import with_overrides
 from marl_bench.errors import ConfigError
 from marl_bench.evaluation.evaluate import evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names

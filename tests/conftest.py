@@ -61,7 +61,7 @@ def stories_model(sample_data, tmp_path_factory) -> Path:
 def finished_run(tmp_path_factory) -> Path:
     """An experiment of the smallest size with token PPO and macro PPO, one seed."""
     from marl_bench.cell import Worker
-    from marl_bench.config import resolve
+    from marl_bench.config_layers import resolve
     from marl_bench.planning import make_plan
     from marl_bench.plugins import Registry
     from marl_bench.run_dir import claim

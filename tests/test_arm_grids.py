@@ -3,7 +3,7 @@
 import pytest
 
 from marl_bench.arm_grids import expand_grid, expand_grids, grid_names, load_grid
-from marl_bench.config import resolve
+from marl_bench.config_layers import resolve
 from marl_bench.controls import with_controls
 from marl_bench.errors import UnknownNameError
 from marl_bench.planning import make_plan, plan_arm

@@ -2,17 +2,8 @@
 
 import pytest
 
-from marl_bench.config import (
-    METHOD_PRESETS,
-    PpoConfig,
-    RunConfig,
-    describe,
-    known_keys,
-    parse_override,
-    preset_names,
-    read_config_file,
-    resolve,
-)
+from marl_bench.config import METHOD_PRESETS, PpoConfig, RunConfig
+from marl_bench.config_layers import describe, known_keys, parse_override, preset_names, read_config_file, resolve
 from marl_bench.errors import ConfigError, UnknownNameError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from marl_bench.arms import parse_arm, parse_rule
-from marl_bench.config import resolve
+from marl_bench.config_layers import resolve
 from marl_bench.errors import ConfigError, UnknownNameError
 from marl_bench.planning import make_plan, plan_arm, plan_rule
 

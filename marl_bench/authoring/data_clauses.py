@@ -11,7 +11,7 @@ from marl_bench.authoring.fresh_process import fresh_digest
 from marl_bench.authoring.opened_task import OpenedTask
 from marl_bench.authoring.samples import CheckedData
 from marl_bench.authoring.stages import digest_of_data, leaks, stages_of
-from marl_bench.config import preset_names, resolve
+from marl_bench.config_layers import preset_names, resolve
 from marl_bench.errors import MarlBenchError
 from marl_bench.models.prompts import fit_prompts
 from marl_bench.records import Prompt

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from marl_bench.config import ResolvedConfig, RunConfig
+from marl_bench.config import RunConfig
+from marl_bench.config_layers import ResolvedConfig
 from marl_bench.interfaces import DataSource, Task, TaskSpec
 from marl_bench.models.loading import load_tokenizer
 from marl_bench.planning import base_model, task_options

@@ -21,7 +21,7 @@ from marl_bench.records import Prompt, Response
 from marl_bench.statistics.intervals import Interval, mean_interval
 from marl_bench.training.experience import prepare_experience, token_rewards
 from marl_bench.training.rollout import roll_out
-from marl_bench.training.update import UpdateSettings, make_optimizers, update
+from marl_bench.training.update import Learner, UpdateSettings, make_optimizers, minibatch_order, update
 
 _NEEDS = frozenset({"critic", "values", "ref_logprobs", "text", "offsets"})
 
@@ -124,11 +124,11 @@ class UpdateBench:
             model.load_state_dict(weights)
         ppo = self._ppo
         optimizers = make_optimizers(self._actors, ppo, steps=1)
+        learner = Learner(self._actors, optimizers, self._accelerator, baseline)
         settings = UpdateSettings(
             ppo=ppo,
             temperature=1.0,
             kl_coef=ppo.kl_coef,
-            shuffle=torch.Generator().manual_seed(0),
             exact=True,
             where="bench macro",
         )
@@ -136,7 +136,8 @@ class UpdateBench:
         rollout, scores = self._scored.rollout, self._scored.scores
         rewards = token_rewards(rollout, scores, ppo=ppo, kl_coef=ppo.kl_coef, score_std=1.0)
         prepared = prepare_experience(baseline, rollout, rewards, ppo=ppo)
-        update(self._actors, optimizers, self._accelerator, baseline, prepared.experience, settings=settings)
+        order = minibatch_order(len(rollout.tokens), ppo, torch.Generator().manual_seed(0))
+        update(learner, prepared.experience, order, settings=settings)
         return clock(self._device) - began
 
 

@@ -130,7 +130,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     plugin: PluginPaths = None,
 ) -> None:
     """Evaluate the policies of a finished run on other prompts, or models and samples made elsewhere; nothing is trained."""
-    from marl_bench.config import parse_override
+    from marl_bench.config_layers import parse_override
     from marl_bench.outside.request import Request
     from marl_bench.plugins import Registry
 

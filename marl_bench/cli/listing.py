@@ -21,7 +21,7 @@ def list_(
 ) -> None:
     """List what can be named on the command line; imports no plugin unless asked for details."""
     from marl_bench.arm_grids import grid_names, load_grid
-    from marl_bench.config import load_preset, preset_names
+    from marl_bench.config_layers import load_preset, preset_names
     from marl_bench.errors import UnknownNameError
     from marl_bench.plugins import SPEC_TYPES, Registry
 

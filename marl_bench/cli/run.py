@@ -12,7 +12,7 @@ from marl_bench.cli.shared import PluginPaths, show_comparison
 from marl_bench.errors import CellFailedError
 
 if TYPE_CHECKING:
-    from marl_bench.config import ResolvedConfig
+    from marl_bench.config_layers import ResolvedConfig
     from marl_bench.display import Display
     from marl_bench.planning import Plan
     from marl_bench.plugins import Registry
@@ -147,7 +147,7 @@ def _resolved(
     overrides: Sequence[str],
     registry: "Registry",
 ) -> "ResolvedConfig":
-    from marl_bench.config import nested, parse_override, read_config_file, resolve
+    from marl_bench.config_layers import nested, parse_override, read_config_file, resolve
 
     layers: list[tuple[str, Any]] = []
     if file is not None:
@@ -185,7 +185,7 @@ def _display(plan: "Plan", *, quiet: bool) -> "Display":
 
 
 def _show_plan(plan: "Plan", resolved: "ResolvedConfig") -> None:
-    from marl_bench.config import describe
+    from marl_bench.config_layers import describe
     from marl_bench.display import duration
     from marl_bench.estimate import work_of
     from marl_bench.experiment import remaining

@@ -112,7 +112,7 @@ def _plan(
     wanted = _numbers("--seeds", seeds, int) if seeds is not None else []
     import torch
 
-    from marl_bench.config import parse_override
+    from marl_bench.config_layers import parse_override
     from marl_bench.plugins import Registry
     from marl_bench.sweeps.plan import SweepRequest, plan_sweep
 

@@ -137,7 +137,7 @@ def prompts(  # noqa: PLR0913 (one parameter an option)
     plugin: PluginPaths = None,
 ) -> None:
     """Write the evaluation prompts with their ids, to sample responses elsewhere and evaluate them here."""
-    from marl_bench.config import parse_override
+    from marl_bench.config_layers import parse_override
     from marl_bench.outside.prompts_file import write_prompts
     from marl_bench.outside.request import Request
     from marl_bench.plugins import Registry
@@ -153,7 +153,7 @@ def _opened(
     task: str, data: str | None, preset: str, overrides: list[str] | None, registry: "Registry"
 ) -> "OpenedTask":
     from marl_bench.authoring.opened_task import open_task
-    from marl_bench.config import parse_override, resolve
+    from marl_bench.config_layers import parse_override, resolve
 
     layers: list[tuple[str, dict[str, Any]]] = [("TASK", {"task": task})]
     if data is not None:

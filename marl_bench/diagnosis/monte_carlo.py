@@ -13,7 +13,7 @@ from marl_bench.macro.smdp import macro_rewards
 from marl_bench.macro.termination import EveryNTokens
 from marl_bench.models.actors import Actors
 from marl_bench.models.responses import log_prob_temperature, sampling_settings
-from marl_bench.models.sampling import row_seed, sample_responses
+from marl_bench.models.sampling import row_seed
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import Prompt, Response
 from marl_bench.score_parts import ToScore
@@ -171,8 +171,7 @@ def _sample(
     lengths = torch.tensor([len(prefix) for prefix in prefixes], device=device)
     limits = objective.sampling.max_response_tokens - torch.tensor([start.token for start in chunk], device=device)
     settings = dataclasses.replace(sampling_settings(objective.sampling), max_response_tokens=int(limits.max()))
-    samples = sample_responses(
-        objective.actors.policy,
+    samples = objective.actors.sampler.sample(
         ids,
         torch.arange(width, device=device) >= (width - lengths).unsqueeze(1),
         [row_seed(seed, "diagnose", prompts[start.row].id, start.token, start.index) for start in chunk],

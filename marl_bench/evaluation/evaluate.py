@@ -55,7 +55,7 @@ def evaluate_policy(
         )
     prompts = [prompt for prompt in distinct for _ in range(config.evaluation.samples_per_prompt)]
     sampled = respond(
-        actors.policy,
+        actors.sampler,
         actors.tokenizer,
         prompts,
         settings=sampling_settings(sampling, temperature=config.evaluation.temperature),

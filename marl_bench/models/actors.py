@@ -15,6 +15,7 @@ from marl_bench.models.loading import (
     load_tokenizer,
 )
 from marl_bench.models.rewards import make_reward
+from marl_bench.models.sampling import ModelSampler, Sampler
 from marl_bench.models.scoring import TokenValues
 from marl_bench.reward_sources import OWN, RewardSource
 from marl_bench.score_parts import Reward
@@ -30,6 +31,7 @@ class Actors:
         reference: The SFT model, frozen.
         critic: A model of its own, or None for baselines without one.
         reward: What gives the scores.
+        sampler: Samples from the policy as it stands.
     """
 
     tokenizer: Any
@@ -37,6 +39,7 @@ class Actors:
     reference: Any
     critic: TokenValues | None
     reward: Reward
+    sampler: Sampler
 
 
 OWN_REWARD = (RewardSource(OWN, 1.0, "task", ""),)
@@ -74,9 +77,10 @@ def load_actors(
 
     if reward_model is not None:
         check_same_vocabulary(tokenizer, load_tokenizer(str(reward_model)), name=f"reward model '{reward_model}'")
+    trained = load_policy(str(policy), dtype=dtype).to(device)
     return Actors(
         tokenizer=tokenizer,
-        policy=load_policy(str(policy), dtype=dtype).to(device),
+        policy=trained,
         reference=load_policy(str(sft), dtype=dtype).to(device).requires_grad_(False),
         critic=None if critic_scale is None else _scaled(head(reward_model or sft), critic_scale),
         reward=make_reward(
@@ -85,6 +89,7 @@ def load_actors(
             dtype=dtype,
             device=device,
         ),
+        sampler=ModelSampler(trained),
     )
 
 

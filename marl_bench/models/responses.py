@@ -11,7 +11,7 @@ from marl_bench.batches import Tokens
 from marl_bench.config import SamplingConfig
 from marl_bench.models.prompts import encode_prompts
 from marl_bench.models.reading import encode_samples
-from marl_bench.models.sampling import Samples, SamplingSettings, row_seed, sample_responses
+from marl_bench.models.sampling import Sampler, Samples, SamplingSettings, row_seed
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import EvalSample, Prompt, Response
 
@@ -54,7 +54,7 @@ def log_prob_temperature(sampling: SamplingConfig) -> float:
 
 
 def respond(
-    policy: Any,
+    sampler: Sampler,
     tokenizer: Any,
     prompts: Sequence[Prompt],
     *,
@@ -66,7 +66,7 @@ def respond(
     """Samples one response a prompt, `batch_size` rows at once.
 
     Args:
-        policy: A causal LM.
+        sampler: Samples them.
         tokenizer: Its tokenizer.
         prompts: One row each; a prompt may stand several times.
         settings: How tokens are drawn.
@@ -76,7 +76,13 @@ def respond(
     """
     parts = list(
         batches_of_responses(
-            policy, tokenizer, prompts, settings=settings, batch_size=batch_size, seed_parts=seed_parts, indices=indices
+            sampler,
+            tokenizer,
+            prompts,
+            settings=settings,
+            batch_size=batch_size,
+            seed_parts=seed_parts,
+            indices=indices,
         )
     )
     return SampledResponses(
@@ -87,7 +93,7 @@ def respond(
 
 
 def batches_of_responses(
-    policy: Any,
+    sampler: Sampler,
     tokenizer: Any,
     prompts: Sequence[Prompt],
     *,
@@ -99,7 +105,7 @@ def batches_of_responses(
     """Yields the responses of `respond` batch by batch.
 
     Args:
-        policy: A causal LM.
+        sampler: Samples them.
         tokenizer: Its tokenizer.
         prompts: One row each; a prompt may stand several times.
         settings: How tokens are drawn.
@@ -112,10 +118,9 @@ def batches_of_responses(
     for start in range(0, len(prompts), batch_size):
         chunk = slice(start, start + batch_size)
         prompt_ids, prompt_mask = encode_prompts(prompts[chunk], tokenizer)
-        samples = sample_responses(
-            policy,
-            prompt_ids.to(policy.device),
-            prompt_mask.to(policy.device),
+        samples = sampler.sample(
+            prompt_ids.to(sampler.device),
+            prompt_mask.to(sampler.device),
             seeds[chunk],
             settings=settings,
             eos_id=tokenizer.eos_token_id,

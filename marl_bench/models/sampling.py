@@ -7,7 +7,7 @@ on its row seed and not on which rows it is sampled with (up to the rounding of 
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -58,6 +58,56 @@ def row_seed(*parts: int | str) -> int:
     """Returns a 63-bit seed from run seed, update, prompt id and sample index."""
     text = "\0".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+class Sampler(Protocol):
+    """Samples responses; rows are independent of each other."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the prompts have to be."""
+        ...
+
+    def sample(
+        self,
+        prompt_ids: torch.Tensor,
+        prompt_mask: torch.Tensor,
+        row_seeds: Sequence[int],
+        *,
+        settings: SamplingSettings,
+        eos_id: int,
+        pad_id: int,
+    ) -> Samples:
+        """Samples one response a row as `sample_responses` does."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSampler:
+    """Samples from a causal LM of transformers, with its weights as they stand."""
+
+    policy: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        device: torch.device = self.policy.device
+        return device
+
+    def sample(
+        self,
+        prompt_ids: torch.Tensor,
+        prompt_mask: torch.Tensor,
+        row_seeds: Sequence[int],
+        *,
+        settings: SamplingSettings,
+        eos_id: int,
+        pad_id: int,
+    ) -> Samples:
+        """Samples one response a row."""
+        return sample_responses(
+            self.policy, prompt_ids, prompt_mask, row_seeds, settings=settings, eos_id=eos_id, pad_id=pad_id
+        )
 
 
 @torch.no_grad()

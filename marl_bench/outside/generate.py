@@ -7,7 +7,7 @@ import torch
 
 from marl_bench.models.loading import load_policy, load_sampling_tokenizer
 from marl_bench.models.responses import SampledResponses, batches_of_responses, sampling_settings
-from marl_bench.models.sampling import SamplingSettings
+from marl_bench.models.sampling import ModelSampler, SamplingSettings
 from marl_bench.outside.answers import Answer, AnswerFile, OutsideCell
 from marl_bench.outside.plan import OutsidePlan
 from marl_bench.outside.prompts import as_read
@@ -39,7 +39,7 @@ def generate(plan: OutsidePlan, cell: OutsideCell, done: Callable[[int], None]) 
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         policy = load_policy(system.target, dtype=config.model.dtype).to(device)
         batches = batches_of_responses(
-            policy,
+            ModelSampler(policy),
             tokenizer,
             [prompt for prompt, _ in rest],
             settings=_settings(plan, policy, tokenizer),

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marl_bench.config import RunConfig, resolve, with_overrides
+from marl_bench.config import RunConfig
+from marl_bench.config_layers import resolve, with_overrides
 from marl_bench.errors import ConfigError, ModelError, RecordError
 from marl_bench.evaluation.measure import check_metric_names, oracle_scores
 from marl_bench.interfaces import Metric, Task, TaskSpec

@@ -96,7 +96,7 @@ def _sampled(plan: SweepPlan, actors: Actors, wanted: Wanted, batch: Sequence[tu
     settings = sampling_settings(config.sampling, temperature=wanted.temperature)
     at = wanted.temperature or settings.log_prob_temperature
     sampled = respond(
-        actors.policy,
+        actors.sampler,
         actors.tokenizer,
         prompts,
         settings=dataclasses.replace(settings, log_prob_temperature=at),

@@ -27,7 +27,7 @@ from marl_bench.training.experience import PreparedExperience, prepare_experienc
 from marl_bench.training.kl_control import next_kl_coef
 from marl_bench.training.progress import Progress, report_step
 from marl_bench.training.rollout import ScoredRollout, roll_out
-from marl_bench.training.update import UpdateSettings, UpdateStats, make_optimizers, update
+from marl_bench.training.update import Learner, Tally, UpdateSettings, make_optimizers, minibatch_order, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +58,44 @@ class Budget:
     tokens_sampled: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """Where a training stands between two updates, beside weights and optimizers.
+
+    Attributes:
+        updates: Finished updates.
+        kl_coef: Coefficient of the KL in the next one.
+        responses: Responses sampled so far, unscored ones included.
+        tokens: Response tokens sampled so far.
+    """
+
+    updates: int
+    kl_coef: float
+    responses: int = 0
+    tokens: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Pending:
+    """A rollout that the policy has not learnt from, or not wholly.
+
+    Attributes:
+        scored: The responses and their scores.
+        prepared: What the update reads.
+        order: Rows of each optimizer step.
+        tally: Of the optimizer steps taken.
+        learning_rate: Of the policy at the update's first optimizer step.
+        seconds: Name to time of what was done.
+    """
+
+    scored: ScoredRollout
+    prepared: PreparedExperience
+    order: Sequence[torch.Tensor]
+    tally: Tally
+    learning_rate: float
+    seconds: Mapping[str, float]
+
+
 def train_ppo(
     run: PpoRun, actors: Actors, task: Task, baseline: PolicyBaseline, prompts: Sequence[Prompt], progress: Progress
 ) -> Budget:
@@ -68,11 +106,12 @@ def train_ppo(
         Interrupted: The user asked to stop.
     """
     trainer = _Trainer(run, actors, task, baseline, prompts)
-    for number in range(1, trainer.updates + 1):
-        line = trainer.step(number)
+    while trainer.standing.updates < trainer.updates:
+        line = trainer.step()
         append_jsonl(run.folder / CURVE, line)
-        report_step(progress, "ppo", number, trainer.updates, score=line["score"], kl=line["kl"])
-    return Budget(trainer.updates, trainer.responses, trainer.tokens)
+        report_step(progress, "ppo", trainer.standing.updates, trainer.updates, score=line["score"], kl=line["kl"])
+    standing = trainer.standing
+    return Budget(standing.updates, standing.responses, standing.tokens)
 
 
 class _Trainer:
@@ -82,59 +121,77 @@ class _Trainer:
         self, run: PpoRun, actors: Actors, task: Task, baseline: PolicyBaseline, prompts: Sequence[Prompt]
     ) -> None:
         ppo = baseline.ppo
-        self.run, self.actors, self.task, self.baseline = run, actors, task, baseline
+        self.run, self.task, self.ppo = run, task, ppo
         self.batches = PromptOrder(prompts, batch_size=ppo.batch_size, seed=run.seed)
         self.updates = planned_updates(ppo, len(prompts))
         steps = self.updates * ppo.ppo_epochs * min(ppo.minibatches, ppo.batch_size)
-        self.accelerator = Accelerator()
-        self.optimizers = make_optimizers(actors, ppo, steps=steps)
+        self.learner = Learner(actors, make_optimizers(actors, ppo, steps=steps), Accelerator(), baseline)
         self.shuffle = torch.Generator().manual_seed(run.seed)
-        self.kl_coef, self.responses, self.tokens = ppo.kl_coef, 0, 0
+        self.standing = Standing(0, ppo.kl_coef)
 
-    def step(self, number: int) -> dict[str, Any]:
+    @property
+    def where(self) -> str:
+        """Names arm, seed and update in errors."""
+        return f"arm '{self.run.arm}', seed {self.run.seed}, update {self.standing.updates + 1}"
+
+    def step(self) -> dict[str, Any]:
         """Makes one update and returns its line of the curve: roll out, reward, experience, update, observe KL."""
-        run, ppo = self.run, self.baseline.ppo
-        where = f"arm '{run.arm}', seed {run.seed}, update {number}"
+        pending = self._roll_out()
+        pending = self._learn(pending)
+        return self._observe(pending)
+
+    def _roll_out(self) -> Pending:
+        run, ppo, number = self.run, self.ppo, self.standing.updates
         began = time.perf_counter()
         scored = roll_out(
-            self.actors,
+            self.learner.actors,
             self.task,
-            self.batches.batch(number - 1),
+            self.batches.batch(number),
             sampling=run.sampling,
             ppo=ppo,
-            needs=self.baseline.needs,
-            seed_parts=(run.seed, "train", number),
+            needs=self.learner.baseline.needs,
+            seed_parts=(run.seed, "train", number + 1),
         )
-        _check_rollout(scored, where)
-        rewards = token_rewards(scored.rollout, scored.scores, ppo=ppo, kl_coef=self.kl_coef, score_std=run.score_std)
-        prepared = prepare_experience(self.baseline, scored.rollout, rewards, ppo=ppo)
-        rolled_out = time.perf_counter()
+        _check_rollout(scored, self.where)
+        rewards = token_rewards(
+            scored.rollout, scored.scores, ppo=ppo, kl_coef=self.standing.kl_coef, score_std=run.score_std
+        )
+        prepared = prepare_experience(self.learner.baseline, scored.rollout, rewards, ppo=ppo)
+        order = minibatch_order(len(prepared.experience.tokens), ppo, self.shuffle)
+        seconds = {"rollout": time.perf_counter() - began, "reward_wait": scored.reward_wait_seconds}
+        learning_rate = self.learner.optimizers.policy_schedule.get_last_lr()[0]
+        return Pending(scored, prepared, order, Tally(), learning_rate, seconds)
+
+    def _learn(self, pending: Pending) -> Pending:
+        began = time.perf_counter()
         settings = UpdateSettings(
-            ppo=ppo,
-            temperature=log_prob_temperature(run.sampling),
-            kl_coef=self.kl_coef,
-            shuffle=self.shuffle,
-            exact=self.actors.policy.dtype == torch.float32,
-            where=where,
+            ppo=self.ppo,
+            temperature=log_prob_temperature(self.run.sampling),
+            kl_coef=self.standing.kl_coef,
+            exact=self.learner.actors.policy.dtype == torch.float32,
+            where=self.where,
         )
-        learning_rate = self.optimizers.policy_schedule.get_last_lr()[0]
-        stats = update(
-            self.actors, self.optimizers, self.accelerator, self.baseline, prepared.experience, settings=settings
+        tally = update(self.learner, pending.prepared.experience, pending.order, settings=settings, tally=pending.tally)
+        seconds = {**pending.seconds, "update": time.perf_counter() - began}
+        return dataclasses.replace(pending, tally=tally, seconds=seconds)
+
+    def _observe(self, pending: Pending) -> dict[str, Any]:
+        """Writes down what the update was, moves the KL coefficient and returns the line of the curve."""
+        standing, scored = self.standing, pending.scored
+        number = standing.updates + 1
+        times = {f"{name}_seconds": value for name, value in pending.seconds.items()}
+        append_jsonl(self.run.folder / TIMINGS, {"update": number, **times})
+        figures = _figures(scored, pending.prepared, pending.tally, self.task, self.ppo)
+        _check_figures(figures, self.where)
+        self.standing = Standing(
+            updates=number,
+            kl_coef=next_kl_coef(standing.kl_coef, kl=figures["kl"], responses=len(scored.responses), ppo=self.ppo),
+            responses=standing.responses + len(scored.responses) + scored.unscored,
+            tokens=standing.tokens + int(scored.rollout.tokens.response_mask.sum()),
         )
-        times = {
-            "rollout_seconds": rolled_out - began,
-            "update_seconds": time.perf_counter() - rolled_out,
-            "reward_wait_seconds": scored.reward_wait_seconds,
-        }
-        append_jsonl(run.folder / TIMINGS, {"update": number, **times})
-        figures = _figures(scored, prepared, stats, self.task, ppo)
-        _check_figures(figures, where)
-        self.responses += len(scored.responses) + scored.unscored
-        self.tokens += int(scored.rollout.tokens.response_mask.sum())
-        budget = {"responses_sampled": self.responses, "tokens_sampled": self.tokens}
-        line = {"update": number, **budget, "kl_coef": self.kl_coef, "learning_rate": learning_rate, **figures}
-        self.kl_coef = next_kl_coef(self.kl_coef, kl=figures["kl"], responses=len(scored.responses), ppo=ppo)
-        return line
+        budget = {"responses_sampled": self.standing.responses, "tokens_sampled": self.standing.tokens}
+        rate = {"kl_coef": standing.kl_coef, "learning_rate": pending.learning_rate}
+        return {"update": number, **budget, **rate, **figures}
 
 
 def planned_updates(ppo: PpoConfig, prompts: int) -> int:
@@ -181,7 +238,7 @@ def _check_rollout(scored: ScoredRollout, where: str) -> None:
 
 
 def _figures(
-    scored: ScoredRollout, prepared: PreparedExperience, stats: UpdateStats, task: Task, ppo: PpoConfig
+    scored: ScoredRollout, prepared: PreparedExperience, tally: Tally, task: Task, ppo: PpoConfig
 ) -> dict[str, Any]:
     rollout = scored.rollout
     mask = rollout.tokens.response_mask
@@ -195,8 +252,8 @@ def _figures(
         "truncated": float((~rollout.tokens.finished).float().mean()),
         "unscored": scored.unscored,
         "entropy": float(entropies[mask].mean()) if entropies is not None else math.nan,
-        "ratio_deviation": stats.ratio_deviation,
-        **stats.figures,
+        "ratio_deviation": tally.ratio_deviation,
+        **tally.figures(),
         **macro_figures(
             rollout,
             prepared.experience.segmentation,

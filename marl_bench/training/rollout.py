@@ -80,7 +80,7 @@ def roll_out(
         TrainingError: No response has a score, or a score is not finite.
     """
     sampled = respond(
-        actors.policy,
+        actors.sampler,
         actors.tokenizer,
         prompts,
         settings=sampling_settings(sampling),

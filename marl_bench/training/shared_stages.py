@@ -25,6 +25,7 @@ from marl_bench.models.loading import (
 from marl_bench.models.prompts import encode_prompts, encode_response
 from marl_bench.models.responses import respond, sampling_settings
 from marl_bench.models.rewards import make_reward
+from marl_bench.models.sampling import ModelSampler
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
 from marl_bench.plugins import callable_digest
 from marl_bench.records import PreferencePair, Prompt
@@ -305,7 +306,7 @@ def _score_scale(reward: Reward, work: SharedWork, sft: Stage, *, name: str) -> 
     tokenizer = load_tokenizer(str(sft.folder))
     prompts = work.prepared.data.rl_prompts[:CALIBRATION_RESPONSES]
     sampled = respond(
-        policy,
+        ModelSampler(policy),
         tokenizer,
         prompts,
         settings=sampling_settings(config.sampling),

@@ -1,7 +1,7 @@
 """One PPO update: optimizer steps over an experience in micro-batches, averaged over the step's global counts."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,16 +32,42 @@ class Optimizers:
 
 
 @dataclasses.dataclass(frozen=True)
-class UpdateStats:
-    """Figures of one update.
+class Learner:
+    """What learns, and how it is told to.
 
     Attributes:
-        figures: Name to value: losses (of the last optimizer step), clip fraction and approximate KL over all steps, gradient norms.
+        actors: The models; policy and critic are changed in place.
+        optimizers: Of policy and critic.
+        accelerator: Runs backward passes and clips gradients.
+        baseline: Gives the losses.
+    """
+
+    actors: Actors
+    optimizers: Optimizers
+    accelerator: Accelerator
+    baseline: PolicyBaseline
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """What the optimizer steps of an update have come to so far.
+
+    Attributes:
+        steps: Optimizer steps taken.
+        tokens: Response tokens of these steps.
+        sums: Name to value: losses and gradient norms of the last step, clip fraction and approximate KL summed over tokens.
         ratio_deviation: Largest |ratio - 1| before the first optimizer step.
     """
 
-    figures: Mapping[str, float]
-    ratio_deviation: float
+    steps: int = 0
+    tokens: int = 0
+    sums: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    ratio_deviation: float = 0.0
+
+    def figures(self) -> dict[str, float]:
+        """Returns the figures of the update, clip fraction and approximate KL as means over tokens."""
+        means = ("clip_fraction", "approximate_kl")
+        return {name: value / max(self.tokens, 1) if name in means else value for name, value in self.sums.items()}
 
 
 def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers:
@@ -59,54 +85,6 @@ def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers
     return Optimizers(*pair(actors.policy, ppo.learning_rate), *pair(actors.critic, ppo.critic_learning_rate))
 
 
-def update(
-    actors: Actors,
-    optimizers: Optimizers,
-    accelerator: Accelerator,
-    baseline: PolicyBaseline,
-    experience: Experience,
-    *,
-    settings: "UpdateSettings",
-) -> UpdateStats:
-    """Takes all optimizer steps of one update.
-
-    Raises:
-        TrainingError: A loss is not finite, or before the first step the ratio is not 1.
-    """
-    ppo = settings.ppo
-    sums: dict[str, float] = {}
-    tokens = 0
-    ratio_deviation = 0.0
-    for step, index in enumerate(_minibatches(len(experience.tokens), ppo, settings.shuffle)):
-        part = experience.rows(index, tokens=experience.tokens.rows(index))
-        counts = _counts(part)
-        losses = {"policy_loss": 0.0, "critic_loss": 0.0}
-        for rows, row_tokens in micro_batches(part.tokens, size=ppo.micro_batch_size):
-            minibatch = part.rows(rows, tokens=row_tokens)
-            log_probs = response_log_probs(actors.policy, row_tokens, temperature=settings.temperature).token_log_probs
-            values = minibatch.token_values if actors.critic is None else actors.critic(row_tokens, ahead=True)
-            if step == 0:
-                ratio_deviation = max(ratio_deviation, _ratio_deviation(log_probs, minibatch))
-            terms = baseline.loss(minibatch, TokenOutputs(log_probs, values, counts, settings.kl_coef))
-            accelerator.backward(terms.policy + terms.critic if actors.critic is not None else terms.policy)
-            losses["policy_loss"] += float(terms.policy.detach())
-            losses["critic_loss"] += float(terms.critic.detach())
-            for name, value in terms.sums.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
-        tokens += counts.tokens
-        if step == 0:
-            _check_ratio(ratio_deviation, settings)
-        norms = _clip_gradients(actors, accelerator, ppo)
-        _check_finite({**losses, **norms}, settings)
-        _step(optimizers)
-        sums.update({**losses, **norms})
-    figures = {
-        name: value / max(tokens, 1) if name in ("clip_fraction", "approximate_kl") else value
-        for name, value in sums.items()
-    }
-    return UpdateStats(figures, ratio_deviation)
-
-
 @dataclasses.dataclass(frozen=True)
 class UpdateSettings:
     """What an update needs beside models and experience.
@@ -115,7 +93,6 @@ class UpdateSettings:
         ppo: Settings of the trainer.
         temperature: At which log-probs are taken.
         kl_coef: Coefficient of the KL as it stands.
-        shuffle: Generator of the order of the minibatches.
         exact: True where weights are float32, so that the ratio check holds.
         where: Names arm, seed and update in errors.
     """
@@ -123,15 +100,95 @@ class UpdateSettings:
     ppo: PpoConfig
     temperature: float
     kl_coef: float
-    shuffle: torch.Generator
     exact: bool
     where: str
 
 
-def _minibatches(rows: int, ppo: PpoConfig, shuffle: torch.Generator) -> Iterator[torch.Tensor]:
+def minibatch_order(rows: int, ppo: PpoConfig, shuffle: torch.Generator) -> list[torch.Tensor]:
+    """Returns the rows of each optimizer step of an update, epoch by epoch."""
+    order: list[torch.Tensor] = []
     for _ in range(ppo.ppo_epochs):
-        order = torch.randperm(rows, generator=shuffle) if ppo.minibatches > 1 else torch.arange(rows)
-        yield from torch.tensor_split(order, min(ppo.minibatches, rows))
+        epoch = torch.randperm(rows, generator=shuffle) if ppo.minibatches > 1 else torch.arange(rows)
+        order += torch.tensor_split(epoch, min(ppo.minibatches, rows))
+    return order
+
+
+def update(
+    learner: Learner,
+    experience: Experience,
+    order: Sequence[torch.Tensor],
+    *,
+    settings: UpdateSettings,
+    tally: Tally = Tally(),
+    after_step: Callable[[Tally], None] = lambda _: None,
+) -> Tally:
+    """Takes the optimizer steps of one update that are left.
+
+    Args:
+        learner: What learns.
+        experience: What it learns from.
+        order: Rows of each optimizer step.
+        settings: What the update needs beside.
+        tally: Of the steps that were taken before.
+        after_step: Called after each step with the tally so far.
+
+    Raises:
+        TrainingError: A loss is not finite, or before the first step the ratio is not 1.
+    """
+    for index in order[tally.steps :]:
+        part = experience.rows(index, tokens=experience.tokens.rows(index))
+        tally = _optimizer_step(learner, part, tally, settings)
+        after_step(tally)
+    return tally
+
+
+def _optimizer_step(learner: Learner, part: Experience, tally: Tally, settings: UpdateSettings) -> Tally:
+    counts = _counts(part)
+    added = _add_gradients(learner, part, counts, settings, first=tally.steps == 0)
+    if tally.steps == 0:
+        _check_ratio(added.ratio_deviation, settings)
+    norms = _clip_gradients(learner, settings.ppo)
+    _check_finite({**added.losses, **norms}, settings)
+    _step(learner.optimizers)
+    sums = {name: tally.sums.get(name, 0.0) + value for name, value in added.sums.items()}
+    return Tally(
+        steps=tally.steps + 1,
+        tokens=tally.tokens + counts.tokens,
+        sums={**tally.sums, **sums, **added.losses, **norms},
+        ratio_deviation=max(tally.ratio_deviation, added.ratio_deviation),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Added:
+    """What came of the micro-batches of one optimizer step: losses, summed figures, and |ratio - 1| where it was measured."""
+
+    losses: Mapping[str, float]
+    sums: Mapping[str, float]
+    ratio_deviation: float
+
+
+def _add_gradients(
+    learner: Learner, part: Experience, counts: StepCounts, settings: UpdateSettings, *, first: bool
+) -> _Added:
+    """Adds up the gradients of a minibatch, micro-batch by micro-batch."""
+    actors, ppo = learner.actors, settings.ppo
+    losses = {"policy_loss": 0.0, "critic_loss": 0.0}
+    sums: dict[str, float] = {}
+    deviation = 0.0
+    for rows, row_tokens in micro_batches(part.tokens, size=ppo.micro_batch_size):
+        minibatch = part.rows(rows, tokens=row_tokens)
+        log_probs = response_log_probs(actors.policy, row_tokens, temperature=settings.temperature).token_log_probs
+        values = minibatch.token_values if actors.critic is None else actors.critic(row_tokens, ahead=True)
+        if first:
+            deviation = max(deviation, _ratio_deviation(log_probs, minibatch))
+        terms = learner.baseline.loss(minibatch, TokenOutputs(log_probs, values, counts, settings.kl_coef))
+        learner.accelerator.backward(terms.policy + terms.critic if actors.critic is not None else terms.policy)
+        losses["policy_loss"] += float(terms.policy.detach())
+        losses["critic_loss"] += float(terms.critic.detach())
+        for name, value in terms.sums.items():
+            sums[name] = sums.get(name, 0.0) + float(value)
+    return _Added(losses, sums, deviation)
 
 
 def _counts(experience: Experience) -> StepCounts:
@@ -165,12 +222,13 @@ def _check_finite(figures: Mapping[str, float], settings: UpdateSettings) -> Non
             raise TrainingError(f"{settings.where}: {name} is {value}; lower the learning rate or raise ppo.kl_coef.")
 
 
-def _clip_gradients(actors: Actors, accelerator: Accelerator, ppo: PpoConfig) -> dict[str, float]:
+def _clip_gradients(learner: Learner, ppo: PpoConfig) -> dict[str, float]:
     """Clips the gradients and returns their norms before."""
     norms = {}
+    actors = learner.actors
     for name, model in (("policy_gradient_norm", actors.policy), ("critic_gradient_norm", actors.critic)):
         if model is not None:
-            norms[name] = float(accelerator.clip_grad_norm_(model.parameters(), ppo.max_grad_norm))
+            norms[name] = float(learner.accelerator.clip_grad_norm_(model.parameters(), ppo.max_grad_norm))
     return norms
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from marl_bench.authoring.check import check_task
 from marl_bench.authoring.opened_task import OpenedTask, open_task
-from marl_bench.config import resolve
+from marl_bench.config_layers import resolve
 from marl_bench.interfaces import TaskSpec
 from marl_bench.metrics.per_sample import PerSample
 from marl_bench.plugins import Registry

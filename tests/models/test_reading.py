@@ -30,7 +30,7 @@ def _read(actors, samples, **changes):
 def test_log_probs_and_entropies_are_those_of_the_sampler(actors):
     prompts = [Prompt(f"p{number}", f"POST: number {number} TL;DR:") for number in range(6)]
     sampled = respond(
-        actors.policy,
+        actors.sampler,
         actors.tokenizer,
         prompts,
         settings=SamplingSettings(max_response_tokens=12),

@@ -3,7 +3,7 @@
 import pytest
 
 from marl_bench.cell import Worker
-from marl_bench.config import resolve
+from marl_bench.config_layers import resolve
 from marl_bench.planning import make_plan
 from marl_bench.reevaluation import evaluate_again, plan_evaluation
 from marl_bench.run_dir import claim, read_cells
