@@ -1,13 +1,15 @@
 """What one worker process does: the shared stages, then cells, one after another."""
 
+import contextlib
 import dataclasses
 import math
 import resource
 import shutil
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,7 @@ from marl_bench.training.shared_stages import (
     run_shared_stages,
 )
 from marl_bench.training.traces import Tracing, write_macro_traces
+from marl_bench.world import ALONE, World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +75,10 @@ class Trained:
 class Worker:
     """Runs jobs of one plan; loads the data once."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, world: World = ALONE) -> None:
         """Loads the plugins of the plan."""
         torch.set_num_threads(plan.threads)
-        self.plan = plan
+        self.plan, self.world = plan, world
         self.registry = Registry(plan.plugin_paths)
         self.spec = self.registry.task(plan.config.task)
         self.task: Task = self.spec.build(task_options(self.spec, plan.config))
@@ -87,14 +90,13 @@ class Worker:
         """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
         added = self.metrics[len(self.task.metrics) :]
         pairs = self.prepared().data.sft[:8]
-        measure(
-            added,
-            [pair.prompt for pair in pairs],
-            [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs],
-        )
-        plan = self.plan
+        responses = [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs]
+        self.world.on_main("added metrics", lambda: measure(added, [pair.prompt for pair in pairs], responses))
+        plan, world = self.plan, self.world
         run_shared_stages(
-            SharedWork(plan.run_dir, plan.config, self.spec, self.task, self.prepared(), plan.base_model, progress)
+            SharedWork(
+                plan.run_dir, plan.config, self.spec, self.task, self.prepared(), plan.base_model, progress, world
+            )
         )
 
     def run_cell(self, arm: ArmPlan, seed: int, progress: Progress) -> None:
@@ -103,7 +105,19 @@ class Worker:
         if stages is None:
             raise MarlBenchError("the shared stages are not finished; run the experiment from its start.")
         check_same_data(stages, self.prepared())
-        folder = self.plan.run_dir.cell(arm.name, seed)
+        with self._folder(arm, seed) as folder:
+            self._run_cell(arm, seed, folder, stages, progress)
+
+    @contextlib.contextmanager
+    def _folder(self, arm: ArmPlan, seed: int) -> Iterator[Path]:
+        """Gives the cell's folder; what a process beside the first writes is the same once more, and goes."""
+        if self.world.is_main:
+            yield self.plan.run_dir.cell(arm.name, seed)
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            yield Path(scratch)
+
+    def _run_cell(self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, progress: Progress) -> None:
         for name in (RECORD, CURVE, TIMINGS, SAMPLES, MACRO_ACTIONS):
             (folder / name).unlink(missing_ok=True)
         for name in ("policy", "critic"):
@@ -198,7 +212,7 @@ class Worker:
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
         critic = actors.critic.classifier if actors.critic is not None else None
         for name, model in (("policy", actors.policy), ("critic", critic)):
-            if model is not None:
+            if model is not None and self.world.is_main:
                 with folder_written_atomically(folder / name) as temporary:
                     model.save_pretrained(temporary)
                     actors.tokenizer.save_pretrained(temporary)
@@ -210,7 +224,7 @@ class Worker:
 
     def _write_traces(self, trained: Trained, stages: SharedStages, evaluated: Evaluated, folder: Path) -> list[str]:
         """Writes the macro actions of the first evaluated samples; returns what went wrong."""
-        if trained.baseline is None:
+        if trained.baseline is None or not self.world.is_main:
             return []
         last = list(read_jsonl(folder / CURVE))[-1]
         tracing = Tracing(
@@ -226,7 +240,7 @@ class Worker:
     def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reward_model = stages.reward_model.folder if stages.reward_model else None
-        return load_actors(
+        actors = load_actors(
             policy=policy,
             sft=stages.sft.folder,
             reward_model=reward_model,
@@ -235,6 +249,7 @@ class Worker:
             device=device,
             rewards=parse_reward_sources(self.plan.config.reward.sources),
         )
+        return dataclasses.replace(actors, world=self.world)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:
@@ -293,7 +308,7 @@ class Worker:
             config_hash=self.plan.config_hash,
             digests=digests,
             shared=shared,
-            environment=environment(device=device, threads=self.plan.threads),
+            environment=environment(device=device, threads=self.plan.threads, processes=self.world.size),
         )
 
 

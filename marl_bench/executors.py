@@ -13,7 +13,9 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
 from marl_bench.errors import Interrupted, MarlBenchError
+from marl_bench.launch import WORKER_ENVIRONMENT
 from marl_bench.planning import ArmPlan, Plan
+from marl_bench.world import ALONE, World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +84,7 @@ class LocalExecutor:
         self._stop = multiprocessing.get_context("spawn").Event()
         # Workers inherit these; torch reads them when it is imported.
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(plan.threads)
-        os.environ.update(
-            TOKENIZERS_PARALLELISM="false", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1"
-        )
+        os.environ.update(WORKER_ENVIRONMENT)
         # glibc returns the memory of every tensor to the system and asks for it again; two busy workers spend a third of their time so.
         for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
             os.environ.setdefault(name, "2000000000")
@@ -218,7 +218,7 @@ def _work(plan: Plan, connection: Connection, stop: Any) -> None:
         connection.send(Event(job, "started"))
         try:
             if worker is None:
-                worker = _make_worker(plan)
+                worker = make_worker(plan)
             progress = _PipeProgress(connection, job, stop)
             if job.arm is None:
                 worker.run_shared(progress)
@@ -239,13 +239,14 @@ def _work(plan: Plan, connection: Connection, stop: Any) -> None:
             return
 
 
-def _make_worker(plan: Plan) -> Any:
+def make_worker(plan: Plan, world: World = ALONE) -> Any:
+    """Returns what runs the jobs of a plan in this process; imports torch and all that the models need."""
     from transformers.utils import logging
 
-    from marl_bench.cell import Worker  # imports torch and all that the models need
+    from marl_bench.cell import Worker
 
     logging.set_verbosity_error()  # a reward model's new head would be announced as a defect
-    return Worker(plan)
+    return Worker(plan, world)
 
 
 def _die_with_parent() -> None:

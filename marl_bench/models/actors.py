@@ -19,6 +19,7 @@ from marl_bench.models.sampling import ModelSampler, Sampler
 from marl_bench.models.scoring import TokenValues
 from marl_bench.reward_sources import OWN, RewardSource
 from marl_bench.score_parts import Reward
+from marl_bench.world import ALONE, World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Actors:
         critic: A model of its own, or None for baselines without one.
         reward: What gives the scores.
         sampler: Samples from the policy as it stands.
+        world: The processes that have the same models, each for its share of the rows.
     """
 
     tokenizer: Any
@@ -40,6 +42,7 @@ class Actors:
     critic: TokenValues | None
     reward: Reward
     sampler: Sampler
+    world: World = ALONE
 
 
 OWN_REWARD = (RewardSource(OWN, 1.0, "task", ""),)

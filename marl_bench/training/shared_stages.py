@@ -23,7 +23,7 @@ from marl_bench.models.loading import (
     load_tokenizer,
 )
 from marl_bench.models.prompts import encode_prompts, encode_response
-from marl_bench.models.responses import respond, sampling_settings
+from marl_bench.models.responses import respond, sample_indices, sampling_settings
 from marl_bench.models.rewards import make_reward
 from marl_bench.models.sampling import ModelSampler
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
@@ -38,10 +38,11 @@ from marl_bench.run_dir import (
     folder_written_atomically,
     write_json_atomically,
 )
-from marl_bench.score_parts import Reward, ToScore
+from marl_bench.score_parts import Reward, Scores, ToScore
 from marl_bench.training.data import PreparedData
 from marl_bench.training.progress import Progress
 from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft
+from marl_bench.world import ALONE, World
 
 CALIBRATION_RESPONSES = 256
 HEAD_STD = 0.02
@@ -104,6 +105,7 @@ class SharedWork:
         prepared: Its data.
         base_model: What SFT starts from.
         progress: Told of every step.
+        world: The processes that train together.
     """
 
     run_dir: RunDir
@@ -113,6 +115,7 @@ class SharedWork:
     prepared: PreparedData
     base_model: str
     progress: Progress
+    world: World = ALONE
 
 
 def finished_stages(run_dir: RunDir, config: RunConfig, spec: TaskSpec) -> SharedStages | None:
@@ -147,10 +150,15 @@ def run_shared_stages(work: SharedWork) -> None:
     """
     run_dir, config = work.run_dir, work.config
     names = stage_names(config.reward.sources, reward_kind=work.spec.reward_kind)
-    sft = _finished(run_dir.shared("sft"), config.sft.path) or _sft_stage(run_dir.shared("sft"), work)
-    if "reward_model" in names and _finished(run_dir.shared("reward_model"), config.reward_model.path) is None:
+
+    def finished(name: str, given: str | None) -> Stage | None:
+        # The others would see what the first process has just finished.
+        return work.world.on_main(f"look for {name}", lambda: _finished(run_dir.shared(name), given))
+
+    sft = finished("sft", config.sft.path) or _sft_stage(run_dir.shared("sft"), work)
+    if "reward_model" in names and finished("reward_model", config.reward_model.path) is None:
         _reward_model_stage(run_dir.shared("reward_model"), work, sft)
-    if "reward" in names and _finished(run_dir.shared("reward"), None) is None:
+    if "reward" in names and finished("reward", None) is None:
         _reward_stage(run_dir.shared("reward"), work, sft)
     stages = finished_stages(run_dir, config, work.spec)
     if stages is not None:
@@ -213,28 +221,19 @@ def _finished(folder: Path, given: str | None) -> Stage | None:
 def _sft_stage(folder: Path, work: SharedWork) -> Stage:
     began = time.perf_counter()
     config, prepared = work.config, work.prepared
+    figures: dict[str, Any] = {"trained": config.sft.path is None}
     if config.sft.path is not None:
-        model_path = Path(config.sft.path).expanduser()
-        load_tokenizer(str(model_path))  # a folder without a usable tokenizer fails here, before any cell
-        stage = Stage(model_path, digest_of_folder(model_path), prepared.digest, {"trained": False})
+        where = Path(config.sft.path).expanduser()
+        load_tokenizer(str(where))  # a folder without a usable tokenizer fails here, before any cell
     else:
+        where = folder
         tokenizer = load_tokenizer(work.base_model)
         model = load_policy(work.base_model, dtype=config.model.dtype)
-        figures = train_sft(
-            model,
-            tokenizer,
-            prepared.data.sft,
-            SupervisedRun(config.sft, config.sampling.max_response_tokens, config.data.seed, work.progress),
-        )
-        with folder_written_atomically(folder) as temporary:
-            _save(model, tokenizer, temporary)
-        stage = Stage(
-            folder,
-            digest_of_folder(folder),
-            prepared.digest,
-            {"trained": True, "pairs": len(prepared.data.sft), **figures},
-        )
-    return _recorded(folder, stage, began)
+        limit = config.sampling.max_response_tokens
+        run = SupervisedRun(config.sft, limit, config.data.seed, work.progress, work.world)
+        figures |= {"pairs": len(prepared.data.sft), **train_sft(model, tokenizer, prepared.data.sft, run)}
+        work.world.on_main("save", lambda: _save(model, tokenizer, folder))
+    return work.world.on_main("record", lambda: _recorded(folder, where, work, figures, began))
 
 
 def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
@@ -261,7 +260,7 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
             model,
             tokenizer,
             training,
-            SupervisedRun(config.reward_model, limit, config.data.seed, work.progress),
+            SupervisedRun(config.reward_model, limit, config.data.seed, work.progress, work.world),
         )
         model.eval()
         references = [
@@ -269,8 +268,7 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
         ]
         scores = _scores(TokenValues(model).to(device), tokenizer, references, limit=limit, size=size)
         setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
-        with folder_written_atomically(folder) as temporary:
-            _save(model, tokenizer, temporary)
+        work.world.on_main("save", lambda: _save(model, tokenizer, folder))
     values = TokenValues(model).to(device)
     if held_out:
         chosen = _scores(values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], limit=limit, size=size)
@@ -281,7 +279,7 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     own = make_reward(OWN_REWARD, reward_model=values, dtype=config.model.dtype, device=device)
     figures |= _score_scale(own, work, sft, name="reward model")
     where = Path(source) if given else folder
-    return _recorded(folder, Stage(where, digest_of_folder(where), work.prepared.digest, figures), began)
+    return work.world.on_main("record", lambda: _recorded(folder, where, work, figures, began))
 
 
 def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
@@ -296,7 +294,9 @@ def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     sources = parse_reward_sources(config.reward.sources)
     reward = make_reward(sources, reward_model=values, dtype=config.model.dtype, device=device)
     figures = {"sources": [source.name for source in sources], **_score_scale(reward, work, sft, name="reward")}
-    return _recorded(folder, Stage(folder, reward_digest(config), work.prepared.digest, figures), began)
+    return work.world.on_main(
+        "record", lambda: _recorded(folder, folder, work, figures, began, digest=reward_digest(config))
+    )
 
 
 def _score_scale(reward: Reward, work: SharedWork, sft: Stage, *, name: str) -> dict[str, float]:
@@ -305,16 +305,23 @@ def _score_scale(reward: Reward, work: SharedWork, sft: Stage, *, name: str) -> 
     policy = load_policy(str(sft.folder), dtype=config.model.dtype).to(_device())
     tokenizer = load_tokenizer(str(sft.folder))
     prompts = work.prepared.data.rl_prompts[:CALIBRATION_RESPONSES]
-    sampled = respond(
-        ModelSampler(policy),
-        tokenizer,
-        prompts,
-        settings=sampling_settings(config.sampling),
-        batch_size=config.ppo.sample_batch_size,
-        seed_parts=(config.data.seed, "calibration"),
-    )
-    batch = ToScore(work.task, prompts, sampled.responses, sampled.samples.tokens, config.ppo.score_batch_size)
-    scored = [score for score in reward.scores(batch) if score is not None]
+    indices = sample_indices(prompts)
+
+    def share(rows: slice) -> Scores:
+        sampled = respond(
+            ModelSampler(policy),
+            tokenizer,
+            prompts[rows],
+            settings=sampling_settings(config.sampling),
+            batch_size=config.ppo.sample_batch_size,
+            seed_parts=(config.data.seed, "calibration"),
+            indices=indices[rows],
+        )
+        tokens = sampled.samples.tokens
+        return reward.scores(ToScore(work.task, prompts[rows], sampled.responses, tokens, config.ppo.score_batch_size))
+
+    shares = work.world.in_shares("calibration", len(prompts), share)
+    scored = [score for scores in shares for score in scores if score is not None]
     if not scored:
         raise TrainingError(f"{name}: none of {len(prompts)} SFT samples has a score; all are None.")
     scores = torch.tensor(scored)
@@ -353,14 +360,17 @@ def _hold_out(
 def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight).all()):
-            raise TrainingError(
-                f"{folder.name.split('.')[1]}: {name} is not finite after training; lower its learning rate."
-            )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+            raise TrainingError(f"{folder.name}: {name} is not finite after training; lower its learning rate.")
+    with folder_written_atomically(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
 
 
-def _recorded(folder: Path, stage: Stage, began: float) -> Stage:
+def _recorded(
+    folder: Path, where: Path, work: SharedWork, figures: Mapping[str, Any], began: float, *, digest: str | None = None
+) -> Stage:
+    """Writes down in a stage's folder what it was; `digest` stands in for that of the model's files in `where`."""
+    stage = Stage(where, digest or digest_of_folder(where), work.prepared.digest, figures)
     folder.mkdir(parents=True, exist_ok=True)
     seconds = time.perf_counter() - began
     write_json_atomically(

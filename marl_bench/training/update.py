@@ -13,6 +13,7 @@ from marl_bench.errors import TrainingError
 from marl_bench.interfaces import PolicyBaseline
 from marl_bench.models.actors import Actors
 from marl_bench.models.scoring import micro_batches, response_log_probs
+from marl_bench.training.shares import check_same_weights, in_row_shares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,18 +134,26 @@ def update(
         after_step: Called after each step with the tally so far.
 
     Raises:
-        TrainingError: A loss is not finite, or before the first step the ratio is not 1.
+        TrainingError: A loss is not finite, before the first step the ratio is not 1, or the processes' weights have come apart.
     """
     for index in order[tally.steps :]:
         part = experience.rows(index, tokens=experience.tokens.rows(index))
         tally = _optimizer_step(learner, part, tally, settings)
         after_step(tally)
+    check_same_weights(learner.actors.world, _models(learner), where=settings.where)
     return tally
 
 
 def _optimizer_step(learner: Learner, part: Experience, tally: Tally, settings: UpdateSettings) -> Tally:
     counts = _counts(part)
-    added = _add_gradients(learner, part, counts, settings, first=tally.steps == 0)
+    added = _Added.joined(
+        in_row_shares(
+            learner.actors.world,
+            _models(learner),
+            part,
+            lambda rows: _add_gradients(learner, rows, counts, settings, first=tally.steps == 0),
+        )
+    )
     if tally.steps == 0:
         _check_ratio(added.ratio_deviation, settings)
     norms = _clip_gradients(learner, settings.ppo)
@@ -166,6 +175,18 @@ class _Added:
     losses: Mapping[str, float]
     sums: Mapping[str, float]
     ratio_deviation: float
+
+    @classmethod
+    def joined(cls, parts: "Sequence[_Added]") -> "_Added":
+        """Returns what came of all parts together."""
+        if len(parts) == 1:
+            return parts[0]
+        losses, sums = (
+            {name: sum(values[name] for values in found) for name in found[0]}
+            for found in ([part.losses for part in parts], [part.sums for part in parts])
+        )
+        # max() would lose a NaN that does not come first.
+        return cls(losses, sums, float(torch.tensor([part.ratio_deviation for part in parts]).max()))
 
 
 def _add_gradients(
@@ -189,6 +210,11 @@ def _add_gradients(
         for name, value in terms.sums.items():
             sums[name] = sums.get(name, 0.0) + float(value)
     return _Added(losses, sums, deviation)
+
+
+def _models(learner: Learner) -> list[torch.nn.Module]:
+    actors = learner.actors
+    return [actors.policy] if actors.critic is None else [actors.policy, actors.critic]
 
 
 def _counts(experience: Experience) -> StepCounts:
