@@ -1,27 +1,25 @@
 """What one worker process does: the shared stages, then cells, one after another."""
 
-import contextlib
 import dataclasses
 import math
 import resource
-import shutil
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from marl_bench.batches import Rollout
+from marl_bench.cell_files import cell_checkpoints, clear_unfinished, save_best_policy, save_models
+from marl_bench.disk_space import full_disk_named, is_disk_full
 from marl_bench.errors import Interrupted, MarlBenchError
 from marl_bench.evaluation.evaluate import Evaluated, evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.evaluation.results import aggregate
-from marl_bench.interfaces import BaselineSpec, PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
-from marl_bench.macro_traces import MACRO_ACTIONS
+from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors
 from marl_bench.models.loading import check_window, load_tokenizer
@@ -35,11 +33,11 @@ from marl_bench.run_dir import (
     RECORD,
     SAMPLES,
     TIMINGS,
-    folder_written_atomically,
     read_jsonl,
     write_json_atomically,
     write_jsonl_atomically,
 )
+from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData, prepare_data
 from marl_bench.training.ppo import Budget, PpoRun, train_ppo
 from marl_bench.training.progress import Progress
@@ -51,6 +49,7 @@ from marl_bench.training.shared_stages import (
     finished_stages,
     run_shared_stages,
 )
+from marl_bench.training.state import seed_everything
 from marl_bench.training.traces import Tracing, write_macro_traces
 from marl_bench.world import ALONE, World
 
@@ -84,6 +83,7 @@ class Worker:
         self.task: Task = self.spec.build(task_options(self.spec, plan.config))
         self.metrics = [*self.task.metrics, *make_metrics(plan.config.evaluation.metrics, self.registry)]
         check_metric_names(self.metrics, taken=[self.primary_metric, "oracle"])
+        self._scratch = None if world.is_main else tempfile.TemporaryDirectory()
         self._prepared: PreparedData | None = None
 
     def run_shared(self, progress: Progress) -> None:
@@ -92,47 +92,46 @@ class Worker:
         pairs = self.prepared().data.sft[:8]
         responses = [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs]
         self.world.on_main("added metrics", lambda: measure(added, [pair.prompt for pair in pairs], responses))
-        plan, world = self.plan, self.world
-        run_shared_stages(
-            SharedWork(
-                plan.run_dir, plan.config, self.spec, self.task, self.prepared(), plan.base_model, progress, world
+        plan = self.plan
+        with full_disk_named(plan.run_dir.root):
+            run_shared_stages(
+                SharedWork(
+                    plan.run_dir,
+                    plan.config,
+                    self.spec,
+                    self.task,
+                    self.prepared(),
+                    plan.base_model,
+                    progress,
+                    plan.config_hash,
+                    self.world,
+                )
             )
-        )
 
     def run_cell(self, arm: ArmPlan, seed: int, progress: Progress) -> None:
-        """Trains, evaluates and records one cell; a failure is recorded and raised again."""
+        """Trains, evaluates and records one cell, going on from its newest checkpoint; a failure is recorded and raised again."""
         stages = finished_stages(self.plan.run_dir, self.plan.config, self.spec)
         if stages is None:
             raise MarlBenchError("the shared stages are not finished; run the experiment from its start.")
         check_same_data(stages, self.prepared())
-        with self._folder(arm, seed) as folder:
-            self._run_cell(arm, seed, folder, stages, progress)
-
-    @contextlib.contextmanager
-    def _folder(self, arm: ArmPlan, seed: int) -> Iterator[Path]:
-        """Gives the cell's folder; what a process beside the first writes is the same once more, and goes."""
-        if self.world.is_main:
-            yield self.plan.run_dir.cell(arm.name, seed)
-            return
-        with tempfile.TemporaryDirectory() as scratch:
-            yield Path(scratch)
-
-    def _run_cell(self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, progress: Progress) -> None:
-        for name in (RECORD, CURVE, TIMINGS, SAMPLES, MACRO_ACTIONS):
-            (folder / name).unlink(missing_ok=True)
-        for name in ("policy", "critic"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        folder = self._folder(arm, seed)
         record = self._first_record(arm, seed, stages)
-        write_json_atomically(folder / RECORD, record.to_json())
-        try:
-            finished = self._train_and_evaluate(arm, seed, folder, stages, record, progress)
-        except Interrupted:
-            raise
-        except Exception as error:
-            failed = dataclasses.replace(record, status="failed", error=f"{type(error).__name__}: {error}")
-            write_json_atomically(folder / RECORD, failed.to_json())
-            raise
-        write_json_atomically(folder / RECORD, finished.to_json())
+        checkpoints = cell_checkpoints(self.plan, arm, record, progress, self.world)
+        with full_disk_named(folder):
+            clear_unfinished(folder)
+            seed_everything(seed)
+            write_json_atomically(folder / RECORD, record.to_json())
+            try:
+                finished = self._train_and_evaluate(arm, checkpoints, stages, record, progress)
+            except Interrupted:
+                raise
+            except Exception as error:
+                if not is_disk_full(error):
+                    failed = dataclasses.replace(record, status="failed", error=f"{type(error).__name__}: {error}")
+                    write_json_atomically(folder / RECORD, failed.to_json())
+                raise
+            write_json_atomically(folder / RECORD, finished.to_json())
+        checkpoints.remove()
 
     @property
     def primary_metric(self) -> str:
@@ -151,20 +150,27 @@ class Worker:
             self._prepared = prepare_data(self.task, config, tokenizer)
         return self._prepared
 
+    def _folder(self, arm: ArmPlan, seed: int) -> Path:
+        """Returns the folder that a cell writes into: what a process beside the first one has to say is the same once more, and goes."""
+        if self._scratch is None:
+            return self.plan.run_dir.cell(arm.name, seed)
+        return Path(self._scratch.name) / arm.name
+
     def _train_and_evaluate(
-        self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, record: RunRecord, progress: Progress
+        self, arm: ArmPlan, checkpoints: Checkpoints, stages: SharedStages, record: RunRecord, progress: Progress
     ) -> RunRecord:
-        config, spec = self.plan.config, self.registry.baseline(arm.baseline)
-        began = time.perf_counter()
+        config, spec, seed = self.plan.config, self.registry.baseline(arm.baseline), record.seed
+        folder = self._folder(arm, seed)
         if spec.kind == "policy":
-            trained = self._train(arm, seed, folder, stages, spec, progress)
+            trained = self._train(arm, checkpoints, stages, seed, progress)
         else:
+            checkpoints.go_on_from(None)
             reward_model = stages.reward_model.folder if stages.reward_model else None
             trainer = spec.build()
             context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
             policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
             trained = Trained(self._actors(stages, policy=policy, critic_scale=None), Budget(0, 0, 0), {})
-        ended = time.perf_counter()
+        trained_seconds = checkpoints.seconds()
         evaluated = evaluate_policy(
             trained.actors,
             self.task,
@@ -192,34 +198,38 @@ class Worker:
             unscored=unscored,
             problems=problems,
             higher_is_better=dict(result.higher_is_better),
-            costs=_costs(folder, began=began, trained=ended, updates=trained.budget.updates),
+            costs=self.world.on_main(
+                "costs",
+                lambda: _costs(folder, checkpoints, trained_seconds=trained_seconds, updates=trained.budget.updates),
+            ),
         )
 
     def _train(
-        self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, spec: BaselineSpec, progress: Progress
+        self, arm: ArmPlan, checkpoints: Checkpoints, stages: SharedStages, seed: int, progress: Progress
     ) -> Trained:
+        folder, world = self._folder(arm, seed), self.world
         config = self.plan.config
         data = self.prepared().data
         ppo = arm.ppo(config)
         actors = self._actors(stages, policy=stages.sft.folder, critic_scale=stages.critic_scale(ppo))
         rule = self._fitted_rule(arm, actors)
         length = self._mean_macro_length(rule, actors)
-        baseline: PolicyBaseline = spec.build(PolicyContext(ppo, rule, length))  # type: ignore[assignment]  # kind says so
+        build = self.registry.baseline(arm.baseline).build
+        baseline: PolicyBaseline = build(PolicyContext(ppo, rule, length))  # type: ignore[assignment]  # a policy baseline's
         check_needs(baseline.needs, arm=arm.label)
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
-        run = PpoRun(arm.label, seed, config.sampling, stages.score_std, folder)
+        run = PpoRun(arm.label, seed, config.sampling, stages.score_std, folder, checkpoints)
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
-        critic = actors.critic.classifier if actors.critic is not None else None
-        for name, model in (("policy", actors.policy), ("critic", critic)):
-            if model is not None and self.world.is_main:
-                with folder_written_atomically(folder / name) as temporary:
-                    model.save_pretrained(temporary)
-                    actors.tokenizer.save_pretrained(temporary)
+        if world.is_main:
+            save_models(folder, actors)
+        save_best_policy(folder, actors, checkpoints)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
-        facts["fallbacks"] = sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
+        facts["fallbacks"] = world.on_main(
+            "curve", lambda: sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
+        )
         return Trained(actors, budget, facts, baseline)
 
     def _write_traces(self, trained: Trained, stages: SharedStages, evaluated: Evaluated, folder: Path) -> list[str]:
@@ -312,11 +322,11 @@ class Worker:
         )
 
 
-def _costs(folder: Path, *, began: float, trained: float, updates: int) -> Mapping[str, Any]:
+def _costs(folder: Path, checkpoints: Checkpoints, *, trained_seconds: float, updates: int) -> Mapping[str, Any]:
     timings = list(read_jsonl(folder / TIMINGS)) if (folder / TIMINGS).exists() else []
-    ended = time.perf_counter()
+    ended = checkpoints.seconds()
     seconds = {part: sum(line[f"{part}_seconds"] for line in timings) for part in ("rollout", "update", "reward_wait")}
-    seconds |= {"evaluation": ended - trained, "total": ended - began}
+    seconds |= {"evaluation": ended - trained_seconds, "total": ended}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
     costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak, "finished_at": now()}
     if updates:
@@ -324,6 +334,8 @@ def _costs(folder: Path, *, began: float, trained: float, updates: int) -> Mappi
         costs["seconds_per_update"] = statistics.median(
             line["rollout_seconds"] + line["update_seconds"] for line in timings
         )
+    if notes := checkpoints.notes():
+        costs["resumed"] = notes
     return costs
 
 

@@ -2,13 +2,12 @@
 
 import dataclasses
 import functools
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from marl_bench.errors import ConfigError, ElsewhereError, Interrupted, MarlBenchError, ProcessLostError
-from marl_bench.executors import Event, Job, make_worker
+from marl_bench.errors import ConfigError, DiskFullError, ElsewhereError, Interrupted, MarlBenchError, ProcessLostError
+from marl_bench.executors import Event, Job, last_event, make_worker, run_job
 from marl_bench.launch import StopAsked
 from marl_bench.planning import Plan
 from marl_bench.world import World
@@ -39,7 +38,8 @@ class TogetherExecutor:
         """Runs jobs in order and returns the last event of each that failed.
 
         Raises:
-            Interrupted: Ctrl-C, or a process has gone.
+            Interrupted: Ctrl-C or SIGTERM, or a process has gone.
+            DiskFullError: The disk is full.
         """
         failures = []
         for job in jobs:
@@ -49,8 +49,10 @@ class TogetherExecutor:
             self._listener(event)
             if event.kind == "failed":
                 failures.append(event)
-            elif event.kind == "stopped":
-                raise Interrupted("stopped; the same command again goes on from what is finished.")
+            if event.disk_full:
+                raise DiskFullError(event.error)
+            if event.kind == "stopped":
+                raise Interrupted("stopped; the same command again goes on from here.")
         return failures
 
 
@@ -122,33 +124,12 @@ class _Hand:
 
     def run(self, job: Job, listener: Callable[[Event], None]) -> Event:
         """Runs a job together with the other processes and returns its last event."""
-        try:
-            self._world.together("job", lambda: self._run(job, listener))
-        except ProcessLostError:
-            raise
-        except Interrupted:
-            return Event(job, "stopped")
-        except ElsewhereError as error:
-            trace = error.failure.traceback if error.failure else ""
-            if error.exit_status == Interrupted.exit_status:
-                return Event(job, "stopped")
-            return Event(job, "failed", error=str(error), traceback=trace, exit_status=error.exit_status)
-        except MarlBenchError as error:
-            return Event(
-                job, "failed", error=str(error), traceback=traceback.format_exc(), exit_status=error.exit_status
-            )
-        except Exception as error:  # noqa: BLE001 (one cell's failure must not end the others)
-            return Event(job, "failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-        return Event(job, "done")
+        return last_event(job, lambda: self._world.together("job", lambda: self._run(job, listener)))
 
     def _run(self, job: Job, listener: Callable[[Event], None]) -> None:
         if self._worker is None:
             self._worker = make_worker(self._plan, self._world)
-        progress = _Progress(job, listener, self._world, self._stop)
-        if job.arm is None:
-            self._worker.run_shared(progress)
-        else:
-            self._worker.run_cell(job.arm, job.seed, progress)
+        run_job(self._worker, job, _Progress(job, listener, self._world, self._stop))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +143,12 @@ class _Progress:
 
     def step(self, stage: str, done: int, total: int, **figures: float) -> None:
         self.listener(Event(self.job, "step", stage, done, total, figures))
+
+    def resumed(self, stage: str, done: int, total: int) -> None:
+        self.listener(Event(self.job, "resumed", stage, done, total))
+
+    def note(self, text: str) -> None:
+        self.listener(Event(self.job, "note", text=text))
 
     def stop_requested(self) -> bool:
         return self.world.any("stop", self.stop.asked)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
-from marl_bench.errors import ElsewhereError, MarlBenchError
+from marl_bench.errors import ElsewhereError, MarlBenchError, ProcessLostError
 
 if TYPE_CHECKING:
     import torch
@@ -45,11 +45,12 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class _Message:
-    """What a process says at the end of an exchange."""
+    """What a process says at the end of an exchange: its result, or a failure, which is another's where it only passes it on."""
 
     where: str
     result: Any
-    failure: Failure | None
+    failure: Failure | None = None
+    passed_on: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +131,7 @@ class World:
         except MarlBenchError:
             raise
         except Exception as error:
-            if self.channel is None:
+            if self.channel is None or getattr(error, "others_know", False):
                 raise
             self.channel.end_process(error)
 
@@ -139,14 +140,16 @@ class World:
             result = compute()
             return result, [result]
         error: Exception | None = None
-        message = _Message(where, None, None)
+        message = _Message(where, None)
         try:
             result = compute()
-            message = _Message(where, told(result), None)
+            message = _Message(where, told(result))
+        except ProcessLostError:
+            raise  # there is nobody to meet
         except ElsewhereError as elsewhere:
             if elsewhere.where == where:
                 raise  # the process that failed has left this exchange already
-            error, message = elsewhere, _Message(where, None, elsewhere.failure)
+            error, message = elsewhere, _Message(where, None, elsewhere.failure, passed_on=True)
         except Exception as own:  # noqa: BLE001 (whatever it is, the others have to hear of it)
             error, message = own, _Message(where, None, _failure(own))
         messages: list[_Message] = self.channel.gather(message)
@@ -161,8 +164,9 @@ class World:
         """Returns what this process raises: its own error if it is the first that failed, else that of another."""
         # One that failed outside of this exchange has ended one around it, which all others leave without meeting again.
         outside = [rank for rank in failed if messages[rank].where != where]
-        first = (outside or failed)[0]
+        first = min(outside or failed, key=lambda rank: messages[rank].passed_on)
         if first == self.rank and error is not None:
+            error.others_know = True  # type: ignore[attr-defined]  # read by `in_lockstep`, whatever the error's class
             return error
         failure = messages[first].failure
         assert failure is not None  # it is among those that failed

@@ -1,9 +1,9 @@
 """The stages that all arms and seeds share: SFT, reward model, and the scale of the scores."""
 
+import contextlib
 import dataclasses
 import json
 import random
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from marl_bench.plugins import callable_digest
 from marl_bench.records import PreferencePair, Prompt
 from marl_bench.reward_sources import parse_reward_sources, stage_names
 from marl_bench.run_dir import (
+    CHECKPOINTS,
     STAGE,
     RunDir,
     digest_of_folder,
@@ -39,6 +40,7 @@ from marl_bench.run_dir import (
     write_json_atomically,
 )
 from marl_bench.score_parts import Reward, Scores, ToScore
+from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData
 from marl_bench.training.progress import Progress
 from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft
@@ -105,6 +107,7 @@ class SharedWork:
         prepared: Its data.
         base_model: What SFT starts from.
         progress: Told of every step.
+        config_hash: Hash of what is computed, for the checkpoints.
         world: The processes that train together.
     """
 
@@ -115,7 +118,18 @@ class SharedWork:
     prepared: PreparedData
     base_model: str
     progress: Progress
+    config_hash: str
     world: World = ALONE
+
+    def checkpoints(self, stage: str, **digests: str) -> Checkpoints:
+        """Returns the checkpoints of a stage, which know all that the stage stands on."""
+        return Checkpoints(
+            self.run_dir.shared(CHECKPOINTS) / stage,
+            {"stage": stage, "configuration": self.config_hash, "data": self.prepared.digest, **digests},
+            self.config.checkpoints,
+            say=self.progress.note,
+            world=self.world,
+        )
 
 
 def finished_stages(run_dir: RunDir, config: RunConfig, spec: TaskSpec) -> SharedStages | None:
@@ -219,8 +233,7 @@ def _finished(folder: Path, given: str | None) -> Stage | None:
 
 
 def _sft_stage(folder: Path, work: SharedWork) -> Stage:
-    began = time.perf_counter()
-    config, prepared = work.config, work.prepared
+    config, prepared, checkpoints = work.config, work.prepared, work.checkpoints("sft")
     figures: dict[str, Any] = {"trained": config.sft.path is None}
     if config.sft.path is not None:
         where = Path(config.sft.path).expanduser()
@@ -230,15 +243,15 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
         tokenizer = load_tokenizer(work.base_model)
         model = load_policy(work.base_model, dtype=config.model.dtype)
         limit = config.sampling.max_response_tokens
-        run = SupervisedRun(config.sft, limit, config.data.seed, work.progress, work.world)
+        run = SupervisedRun(config.sft, limit, config.data.seed, work.progress, checkpoints, work.world)
         figures |= {"pairs": len(prepared.data.sft), **train_sft(model, tokenizer, prepared.data.sft, run)}
         work.world.on_main("save", lambda: _save(model, tokenizer, folder))
-    return work.world.on_main("record", lambda: _recorded(folder, where, work, figures, began))
+    return _recorded(folder, where, work, figures, checkpoints)
 
 
 def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
-    began = time.perf_counter()
     config, data, device = work.config, work.prepared.data, _device()
+    checkpoints = work.checkpoints("reward_model", sft=sft.digest)
     tokenizer = load_tokenizer(str(sft.folder))
     training, held_out = _hold_out(data.preferences, share=config.reward_model.held_out_share, seed=config.data.seed)
     given = config.reward_model.path
@@ -260,7 +273,7 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
             model,
             tokenizer,
             training,
-            SupervisedRun(config.reward_model, limit, config.data.seed, work.progress, work.world),
+            SupervisedRun(config.reward_model, limit, config.data.seed, work.progress, checkpoints, work.world),
         )
         model.eval()
         references = [
@@ -279,12 +292,12 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     own = make_reward(OWN_REWARD, reward_model=values, dtype=config.model.dtype, device=device)
     figures |= _score_scale(own, work, sft, name="reward model")
     where = Path(source) if given else folder
-    return work.world.on_main("record", lambda: _recorded(folder, where, work, figures, began))
+    return _recorded(folder, where, work, figures, checkpoints)
 
 
 def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     """Measures the scale of a score that is not the task's own reward alone."""
-    began, config, device = time.perf_counter(), work.config, _device()
+    config, device, checkpoints = work.config, _device(), work.checkpoints("reward")
     own = _finished(work.run_dir.shared("reward_model"), config.reward_model.path)
     values = None
     if own is not None:
@@ -294,9 +307,7 @@ def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     sources = parse_reward_sources(config.reward.sources)
     reward = make_reward(sources, reward_model=values, dtype=config.model.dtype, device=device)
     figures = {"sources": [source.name for source in sources], **_score_scale(reward, work, sft, name="reward")}
-    return work.world.on_main(
-        "record", lambda: _recorded(folder, folder, work, figures, began, digest=reward_digest(config))
-    )
+    return _recorded(folder, folder, work, figures, checkpoints)
 
 
 def _score_scale(reward: Reward, work: SharedWork, sft: Stage, *, name: str) -> dict[str, float]:
@@ -367,17 +378,22 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def _recorded(
-    folder: Path, where: Path, work: SharedWork, figures: Mapping[str, Any], began: float, *, digest: str | None = None
+    folder: Path, where: Path, work: SharedWork, figures: Mapping[str, Any], checkpoints: Checkpoints
 ) -> Stage:
-    """Writes down in a stage's folder what it was; `digest` stands in for that of the model's files in `where`."""
-    stage = Stage(where, digest or digest_of_folder(where), work.prepared.digest, figures)
-    folder.mkdir(parents=True, exist_ok=True)
-    seconds = time.perf_counter() - began
-    write_json_atomically(
-        folder / STAGE,
-        {"digest": stage.digest, "data_digest": stage.data_digest, "figures": dict(stage.figures), "seconds": seconds},
-    )
-    return stage
+    """Writes down in a stage's folder what it was, with the digest of what it stands for: a model in `where`, or the score."""
+
+    def record() -> Stage:
+        digest = reward_digest(work.config) if folder.name == "reward" else digest_of_folder(where)
+        stage = Stage(where, digest, work.prepared.digest, figures)
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"digest": digest, "data_digest": stage.data_digest, "figures": dict(figures)}
+        write_json_atomically(folder / STAGE, {**content, "seconds": checkpoints.seconds()})
+        checkpoints.remove()
+        with contextlib.suppress(OSError):  # another stage's are there
+            checkpoints.folder.parent.rmdir()
+        return stage
+
+    return work.world.on_main("record", record)
 
 
 def _device() -> torch.device:
