@@ -12,6 +12,10 @@ class Progress(Protocol):
         """Takes notice that `done` of `total` steps of a stage are finished, with its latest figures."""
         ...
 
+    def warn(self, text: str) -> None:
+        """Takes notice of something that the user should know at once."""
+        ...
+
     def stop_requested(self) -> bool:
         """Returns True once the user wants to stop."""
         ...
@@ -21,6 +25,9 @@ class NoProgress:
     """Ignores everything; for library use and tests."""
 
     def step(self, stage: str, done: int, total: int, **figures: float) -> None:
+        """Does nothing."""
+
+    def warn(self, text: str) -> None:
         """Does nothing."""
 
     def stop_requested(self) -> bool:
