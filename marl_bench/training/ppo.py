@@ -28,8 +28,8 @@ from marl_bench.training.guards import Watch
 from marl_bench.training.kl_control import next_kl_coef
 from marl_bench.training.progress import Progress, report_step
 from marl_bench.training.resume import Boundaries
-from marl_bench.training.state import packed, unpacked
 from marl_bench.training.rollout import ScoredRollout, roll_out, rollout_figures
+from marl_bench.training.state import packed, unpacked
 from marl_bench.training.update import Learner, Tally, UpdateSettings, make_optimizers, minibatch_order, update
 
 
