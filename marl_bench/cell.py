@@ -21,7 +21,8 @@ from marl_bench.evaluation.results import aggregate
 from marl_bench.interfaces import BaselineSpec, PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.metric_sources import make_metrics
-from marl_bench.models.actors import Actors, load_actors
+from marl_bench.models.actors import Actors, load_actors, policy_source
+from marl_bench.models.adapters import NewAdapter, adapter_facts, save_model
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
@@ -149,7 +150,8 @@ class Worker:
             trainer = spec.build()
             context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
             policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
-            trained = Trained(self._actors(stages, policy=policy, critic_scale=None), Budget(0, 0, 0), {})
+            source = policy_source(policy, sft=stages.sft.folder, lora=config.lora)
+            trained = Trained(self._actors(stages, policy=source, critic_scale=None), Budget(0, 0, 0), {})
         ended = time.perf_counter()
         evaluated = evaluate_policy(
             trained.actors,
@@ -187,7 +189,9 @@ class Worker:
         config = self.plan.config
         data = self.prepared().data
         ppo = arm.ppo(config)
-        actors = self._actors(stages, policy=stages.sft.folder, critic_scale=stages.critic_scale(ppo))
+        lora = config.lora
+        start = stages.sft.folder if lora.rank is None else NewAdapter(lora, seed)
+        actors = self._actors(stages, policy=start, critic_scale=stages.critic_scale(ppo))
         rule = self._fitted_rule(arm, actors)
         length = self._mean_macro_length(rule, actors)
         baseline: PolicyBaseline = spec.build(PolicyContext(ppo, rule, length))  # type: ignore[assignment]  # kind says so
@@ -197,14 +201,18 @@ class Worker:
         run = PpoRun(arm.label, seed, config.sampling, stages.score_std, folder)
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
         critic = actors.critic.classifier if actors.critic is not None else None
-        for name, model in (("policy", actors.policy), ("critic", critic)):
+        start = stages.sft.folder if config.lora.share_base else (stages.reward_model or stages.sft).folder
+        merged, root = config.lora.save == "merged", self.plan.run_dir.root
+        for name, model, base in (("policy", actors.policy, stages.sft.folder), ("critic", critic, start)):
             if model is not None:
                 with folder_written_atomically(folder / name) as temporary:
-                    model.save_pretrained(temporary)
+                    save_model(model, temporary, base=base, merged=merged, root=root)
                     actors.tokenizer.save_pretrained(temporary)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
+        if config.lora.rank is not None:
+            facts["lora"] = adapter_facts({"policy": actors.policy, "critic": critic}, config.lora)
         facts["fallbacks"] = sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
         return Trained(actors, budget, facts, baseline)
 
@@ -223,7 +231,7 @@ class Worker:
         )
         return write_macro_traces(folder, tracing, evaluated.sampled, evaluated.result.samples)
 
-    def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:
+    def _actors(self, stages: SharedStages, *, policy: Path | NewAdapter, critic_scale: float | None) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reward_model = stages.reward_model.folder if stages.reward_model else None
         return load_actors(

@@ -12,6 +12,7 @@ from marl_bench.config import PpoConfig
 from marl_bench.errors import TrainingError
 from marl_bench.interfaces import PolicyBaseline
 from marl_bench.models.actors import Actors
+from marl_bench.models.adapters import trainable_parameters
 from marl_bench.models.scoring import micro_batches, response_log_probs
 
 
@@ -78,7 +79,8 @@ def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers
         if model is None:
             return None, None
         betas = (ppo.adam_betas[0], ppo.adam_betas[1])
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
+        trained = trainable_parameters(model).values()
+        optimizer = torch.optim.AdamW(trained, lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
         warmup = int(ppo.warmup_ratio * steps)
         return optimizer, get_scheduler(ppo.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
 
