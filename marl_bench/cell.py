@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from marl_bench.batches import Rollout
-from marl_bench.cell_files import cell_checkpoints, clear_unfinished, save_best_policy, save_models
+from marl_bench.cell_files import ModelFiles, cell_checkpoints, clear_unfinished, save_best_policy, save_models
 from marl_bench.disk_space import full_disk_named, is_disk_full
 from marl_bench.errors import Interrupted, MarlBenchError
 from marl_bench.evaluation.evaluate import Evaluated, evaluate_policy
@@ -20,7 +20,8 @@ from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.evaluation.results import aggregate
 from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.metric_sources import make_metrics
-from marl_bench.models.actors import Actors, load_actors
+from marl_bench.models.actors import Actors, load_actors, policy_source
+from marl_bench.models.adapters import NewAdapter, adapter_facts
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
@@ -164,7 +165,8 @@ class Worker:
             trainer = spec.build()
             context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
             policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
-            trained = Trained(self._actors(stages, policy=policy, critic_scale=None), Budget(0, 0, 0), {})
+            source = policy_source(policy, sft=stages.sft.folder, lora=config.lora)
+            trained = Trained(self._actors(stages, policy=source, critic_scale=None), Budget(0, 0, 0), {})
         trained_seconds = checkpoints.seconds()
         evaluated = evaluate_policy(
             trained.actors,
@@ -204,7 +206,9 @@ class Worker:
         config = self.plan.config
         data = self.prepared().data
         ppo = arm.ppo(config)
-        actors = self._actors(stages, policy=stages.sft.folder, critic_scale=stages.critic_scale(ppo))
+        lora = config.lora
+        start = stages.sft.folder if lora.rank is None else NewAdapter(lora, seed)
+        actors = self._actors(stages, policy=start, critic_scale=stages.critic_scale(ppo))
         rule = self._fitted_rule(arm, actors)
         length = self._mean_macro_length(rule, actors)
         build = self.registry.baseline(arm.baseline).build
@@ -216,11 +220,16 @@ class Worker:
             arm.label, seed, config.sampling, stages.score_std, folder, checkpoints=checkpoints, guards=config.guards
         )
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
-        save_models(folder, actors)
-        save_best_policy(folder, actors, checkpoints)
+        base = stages.sft.folder if lora.share_base else (stages.reward_model or stages.sft).folder
+        files = ModelFiles(folder, self.plan.run_dir.root, stages.sft.folder, base, merged=lora.save == "merged")
+        save_models(files, actors)
+        save_best_policy(files, actors, checkpoints)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
+        if config.lora.rank is not None:
+            critic = actors.critic.classifier if actors.critic is not None else None
+            facts["lora"] = adapter_facts({"policy": actors.policy, "critic": critic}, config.lora)
         facts["fallbacks"] = sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
         return Trained(actors, budget, facts, baseline)
 
@@ -239,7 +248,7 @@ class Worker:
         )
         return write_macro_traces(folder, tracing, evaluated.sampled, evaluated.result.samples)
 
-    def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:
+    def _actors(self, stages: SharedStages, *, policy: Path | NewAdapter, critic_scale: float | None) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reward_model = stages.reward_model.folder if stages.reward_model else None
         actors = load_actors(

@@ -13,6 +13,7 @@ from marl_bench.config import GuardConfig, PpoConfig
 from marl_bench.errors import TrainingError
 from marl_bench.interfaces import PolicyBaseline
 from marl_bench.models.actors import Actors
+from marl_bench.models.adapters import trainable_parameters
 from marl_bench.models.out_of_memory import TRAINING
 from marl_bench.models.scoring import micro_batches, response_log_probs
 from marl_bench.training.guards import SKIPPED, SKIPPED_IN_A_ROW, first_not_finite, how_to_go_on
@@ -94,7 +95,8 @@ def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers
         if model is None:
             return None, None
         betas = (ppo.adam_betas[0], ppo.adam_betas[1])
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
+        trained = trainable_parameters(model).values()
+        optimizer = torch.optim.AdamW(trained, lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
         warmup = int(ppo.warmup_ratio * steps)
         return optimizer, get_scheduler(ppo.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
 
