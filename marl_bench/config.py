@@ -61,6 +61,10 @@ class SupervisedConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0)
     adam_betas: list[float] = Field([0.9, 0.95], min_length=2, max_length=2)
 
+    def planned_steps(self, examples: int) -> int:
+        """Returns the optimizer steps over so many examples or pairs."""
+        return self.max_steps or max(1, round(self.epochs * examples / min(self.batch_size, examples)))
+
 
 class RewardModelConfig(SupervisedConfig):
     """The reward model's stage."""
@@ -136,6 +140,7 @@ class PpoConfig(Section):
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_ratio: float = Field(0.05, ge=0, lt=1, description="share of the optimizer steps that warm up")
+    warmup_updates: int | None = Field(None, ge=0, description="updates that warm up, in place of warmup_ratio")
     max_grad_norm: float = Field(1.0, gt=0)
     gamma: float = Field(1.0, gt=0, le=1)
     gae_lambda: float = Field(0.95, ge=0, le=1)
@@ -166,6 +171,16 @@ class PpoConfig(Section):
         preset = METHOD_PRESETS[self.method]
         chosen = {name: getattr(self, name) for name in MethodOptions.model_fields if getattr(self, name) is not None}
         return preset.model_copy(update=chosen)
+
+    def planned_updates(self, prompts: int) -> int:
+        """Returns the number of updates: as configured, else one pass over the prompts."""
+        return self.updates or max(1, prompts // self.batch_size)
+
+    def warmup_steps(self, *, steps: int) -> int:
+        """Returns the optimizer steps that warm up, of `steps` in all."""
+        if self.warmup_updates is None:
+            return int(self.warmup_ratio * steps)
+        return self.warmup_updates * self.ppo_epochs * min(self.minibatches, self.batch_size)
 
 
 class EvaluationConfig(Section):
@@ -313,4 +328,7 @@ class RunConfig(Section):
         """
         later = ("guards", "lora", "memory", "sampler")
         unchanged = {name for name in later if getattr(self, name) == type(getattr(self, name))()}
-        return self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", *unchanged})
+        part = self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", *unchanged})
+        if self.ppo.warmup_updates is None:
+            del part["ppo"]["warmup_updates"]
+        return part

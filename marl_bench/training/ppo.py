@@ -137,7 +137,7 @@ class _Trainer:
         ppo = baseline.ppo
         self.run, self.task, self.ppo = run, task, ppo
         self.batches = PromptOrder(prompts, batch_size=ppo.batch_size, seed=run.seed)
-        self.updates = planned_updates(ppo, len(prompts))
+        self.updates = ppo.planned_updates(len(prompts))
         steps = self.updates * ppo.ppo_epochs * min(ppo.minibatches, ppo.batch_size)
         self.learner = Learner(actors, make_optimizers(actors, ppo, steps=steps), Accelerator(), baseline)
         self.shuffle = torch.Generator().manual_seed(run.seed)
@@ -258,11 +258,6 @@ class _Trainer:
         budget = {"responses_sampled": self.standing.responses, "tokens_sampled": self.standing.tokens}
         rate = {"kl_coef": standing.kl_coef, "learning_rate": pending.learning_rate}
         return {"update": number, **budget, **rate, **figures}
-
-
-def planned_updates(ppo: PpoConfig, prompts: int) -> int:
-    """Returns the number of updates: as configured, else one pass over the prompts."""
-    return ppo.updates or max(1, prompts // ppo.batch_size)
 
 
 class PromptOrder:

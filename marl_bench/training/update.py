@@ -97,7 +97,7 @@ def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers
         betas = (ppo.adam_betas[0], ppo.adam_betas[1])
         trained = trainable_parameters(model).values()
         optimizer = torch.optim.AdamW(trained, lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
-        warmup = int(ppo.warmup_ratio * steps)
+        warmup = ppo.warmup_steps(steps=steps)
         return optimizer, get_scheduler(ppo.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
 
     return Optimizers(*pair(actors.policy, ppo.learning_rate), *pair(actors.critic, ppo.critic_learning_rate))
