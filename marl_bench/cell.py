@@ -23,6 +23,7 @@ from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors
 from marl_bench.models.loading import check_window, load_tokenizer
+from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment, now
@@ -30,6 +31,7 @@ from marl_bench.records import Prompt, Response, RunRecord
 from marl_bench.reward_sources import COMBINED_SCORE, is_own_reward, parse_reward_sources
 from marl_bench.run_dir import (
     CURVE,
+    ENGINE_LOG,
     RECORD,
     SAMPLES,
     TIMINGS,
@@ -82,6 +84,7 @@ class Worker:
         self.metrics = [*self.task.metrics, *make_metrics(plan.config.evaluation.metrics, self.registry)]
         check_metric_names(self.metrics, taken=[self.primary_metric, "oracle"])
         self._prepared: PreparedData | None = None
+        self._samplers = Samplers(plan.config, log=plan.root / ENGINE_LOG)
 
     def run_shared(self, progress: Progress) -> None:
         """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
@@ -194,7 +197,7 @@ class Worker:
         check_needs(baseline.needs, arm=arm.label)
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
-        run = PpoRun(arm.label, seed, config.sampling, stages.score_std, folder)
+        run = PpoRun(arm.label, seed, config.sampling, stages.score_std, folder, config.sampler.importance_cap)
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
         critic = actors.critic.classifier if actors.critic is not None else None
         for name, model in (("policy", actors.policy), ("critic", critic)):
@@ -226,7 +229,7 @@ class Worker:
     def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reward_model = stages.reward_model.folder if stages.reward_model else None
-        return load_actors(
+        actors = load_actors(
             policy=policy,
             sft=stages.sft.folder,
             reward_model=reward_model,
@@ -235,6 +238,7 @@ class Worker:
             device=device,
             rewards=parse_reward_sources(self.plan.config.reward.sources),
         )
+        return dataclasses.replace(actors, sampler=self._samplers.of(actors.policy, start_from=stages.sft.folder))
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:

@@ -10,6 +10,7 @@ Layout::
     <experiment>/evaluations/<name>/    what marl-bench evaluate found: config.yaml, cells, report, as in an experiment
     <experiment>/sampling/<hash>/       samples of best-of-n and sweep-temperature: config.yaml, cells/<arm>-seed<k>/temperature_<t>.jsonl
     <experiment>/best_of_n.json  temperature_sweep.json     the curves made of them, with tables in .md beside them
+    <experiment>/vllm.log               what the engines of `sampler.backend: vllm` printed
     <experiment>/report.md ...
 """
 
@@ -40,6 +41,7 @@ TIMINGS = "timings.jsonl"
 SAMPLES = "samples.jsonl"
 STAGE = "stage.json"
 LOCK = ".lock"
+ENGINE_LOG = "vllm.log"
 
 
 @dataclasses.dataclass(frozen=True)

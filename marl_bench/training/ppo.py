@@ -19,6 +19,7 @@ from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.evaluation.measure import oracle_scores
 from marl_bench.interfaces import PolicyBaseline, Task
 from marl_bench.macro.diagnostics import macro_figures, macro_length_histogram
+from marl_bench.macro.mismatch import mismatch_figures
 from marl_bench.models.actors import Actors
 from marl_bench.models.responses import log_prob_temperature
 from marl_bench.records import Prompt
@@ -40,6 +41,7 @@ class PpoRun:
         sampling: How responses are drawn.
         score_std: Spread of the scores over SFT samples, for scaled scores.
         folder: Where `metrics.jsonl` and `timings.jsonl` go.
+        importance_cap: Bound of the importance weights for responses of another engine, or None.
     """
 
     arm: str
@@ -47,6 +49,7 @@ class PpoRun:
     sampling: SamplingConfig
     score_std: float
     folder: Path
+    importance_cap: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +159,9 @@ class _Trainer:
         rewards = token_rewards(
             scored.rollout, scored.scores, ppo=ppo, kl_coef=self.standing.kl_coef, score_std=run.score_std
         )
-        prepared = prepare_experience(self.learner.baseline, scored.rollout, rewards, ppo=ppo)
+        prepared = prepare_experience(
+            self.learner.baseline, scored.rollout, rewards, ppo=ppo, importance_cap=run.importance_cap
+        )
         order = minibatch_order(len(prepared.experience.tokens), ppo, self.shuffle)
         seconds = {"rollout": time.perf_counter() - began, "reward_wait": scored.reward_wait_seconds}
         learning_rate = self.learner.optimizers.policy_schedule.get_last_lr()[0]
@@ -265,6 +270,8 @@ def _figures(
         "fallbacks": prepared.experience.segmentation.fallbacks,
         "macro_length_histogram": macro_length_histogram(prepared.experience.segmentation),
     }
+    if rollout.token_sampler_log_probs is not None:
+        figures |= mismatch_figures(rollout.token_log_probs, rollout.token_sampler_log_probs, mask)
     known = oracle_scores(task, scored.prompts, scored.responses)
     oracle = [value for value in known or () if value is not None]
     if oracle:
