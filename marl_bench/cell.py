@@ -23,6 +23,7 @@ from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.adapters import NewAdapter, adapter_facts
 from marl_bench.models.loading import check_window, load_tokenizer
+from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment, now
@@ -30,6 +31,7 @@ from marl_bench.records import Prompt, Response, RunRecord
 from marl_bench.reward_sources import COMBINED_SCORE, is_own_reward, parse_reward_sources
 from marl_bench.run_dir import (
     CURVE,
+    ENGINE_LOG,
     RECORD,
     SAMPLES,
     TIMINGS,
@@ -84,6 +86,7 @@ class Worker:
         self.metrics = [*self.task.metrics, *make_metrics(plan.config.evaluation.metrics, self.registry)]
         check_metric_names(self.metrics, taken=[self.primary_metric, "oracle"])
         self._prepared: PreparedData | None = None
+        self._samplers = Samplers(plan.config, log=plan.root / ENGINE_LOG)
 
     def run_shared(self, progress: Progress) -> None:
         """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
@@ -217,7 +220,14 @@ class Worker:
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
         run = PpoRun(
-            arm.label, seed, config.sampling, stages.score_std, folder, checkpoints=checkpoints, guards=config.guards
+            arm.label,
+            seed,
+            config.sampling,
+            stages.score_std,
+            folder,
+            checkpoints=checkpoints,
+            guards=config.guards,
+            importance_cap=config.sampler.importance_cap,
         )
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
         base = stages.sft.folder if lora.share_base else (stages.reward_model or stages.sft).folder
@@ -262,7 +272,9 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
-        return actors
+        if self.plan.config.sampler.backend == "transformers":
+            return actors
+        return dataclasses.replace(actors, sampler=self._samplers.of(actors.policy, start_from=stages.sft.folder))
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:

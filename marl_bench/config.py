@@ -295,9 +295,39 @@ class MemoryConfig(Section):
 
 
 class SamplerConfig(Section):
-    """What samples the responses of rollouts and evaluations."""
+    """What samples the responses of rollouts and evaluations. All but the backend is read with vllm only."""
 
     backend: Literal["transformers", "vllm"] = Field("transformers", description="vllm needs marl-bench[vllm]")
+    mode: Literal["colocated", "server"] = Field(
+        "colocated", description="an engine of each worker on its own device, or a server of yours (base_url)"
+    )
+    base_url: str | None = Field(None, description="the vLLM server, for example http://localhost:8000/v1")
+    weights_folder: str | None = Field(
+        None, description="where weights are handed over, on a disk that the server sees too; null: shared memory here"
+    )
+    gpu_memory_utilization: float = Field(
+        0.3, gt=0, le=1, description="share of the device's memory for the colocated engine; of main memory on a CPU"
+    )
+    max_model_len: int | None = Field(
+        None, ge=2, description="window of the engine; null: max_prompt_tokens + max_response_tokens"
+    )
+    enforce_eager: bool | None = Field(None, description="no compiled graphs; null: on a CPU only")
+    sleep: bool = Field(True, description="a colocated engine on a GPU frees its memory between rollouts")
+    importance_cap: float | None = Field(
+        None, gt=0, description="the token loss is multiplied with min(p_trainer / p_sampler, this); null: not at all"
+    )
+    max_sync_difference: float | None = Field(
+        None,
+        gt=0,
+        description="mean |difference| of log-probs (nats) allowed after a weight update; null: 0.0005 in float32, 0.1 in bfloat16",
+    )
+    timeout_seconds: float = Field(1800.0, gt=0, description="longest wait for one answer of the engine")
+
+    @model_validator(mode="after")
+    def _a_server_has_an_address(self) -> Self:
+        if (self.mode == "server") != (self.base_url is not None):
+            raise ValueError("sampler.mode=server and sampler.base_url belong together; set both or neither")
+        return self
 
 
 class RunConfig(Section):

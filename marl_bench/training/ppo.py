@@ -18,6 +18,7 @@ from marl_bench.errors import ConfigError
 from marl_bench.evaluation.measure import oracle_scores
 from marl_bench.interfaces import PolicyBaseline, Task
 from marl_bench.macro.diagnostics import macro_figures, macro_length_histogram
+from marl_bench.macro.mismatch import mismatch_figures
 from marl_bench.models.actors import Actors
 from marl_bench.models.quantization import is_exact
 from marl_bench.models.responses import log_prob_temperature
@@ -46,6 +47,7 @@ class PpoRun:
         folder: Where `metrics.jsonl` and `timings.jsonl` go.
         checkpoints: Of this training; None keeps none.
         guards: What happens when the training goes wrong.
+        importance_cap: Bound of the importance weights for responses of another engine, or None.
     """
 
     arm: str
@@ -55,6 +57,7 @@ class PpoRun:
     folder: Path
     checkpoints: Checkpoints | None = None
     guards: GuardConfig = dataclasses.field(default_factory=GuardConfig)
+    importance_cap: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +206,9 @@ class _Trainer:
         rewards = token_rewards(
             scored.rollout, scored.scores, ppo=ppo, kl_coef=self.standing.kl_coef, score_std=run.score_std
         )
-        prepared = prepare_experience(self.learner.baseline, scored.rollout, rewards, ppo=ppo)
+        prepared = prepare_experience(
+            self.learner.baseline, scored.rollout, rewards, ppo=ppo, importance_cap=run.importance_cap
+        )
         order = minibatch_order(len(prepared.experience.tokens), ppo, self.shuffle)
         seconds = {"rollout": time.perf_counter() - began, "reward_wait": scored.reward_wait_seconds}
         learning_rate = self.learner.optimizers.policy_schedule.get_last_lr()[0]
@@ -310,6 +315,10 @@ def _figures(
         "fallbacks": prepared.experience.segmentation.fallbacks,
         "macro_length_histogram": macro_length_histogram(prepared.experience.segmentation),
     }
+    rollout = scored.rollout
+    if rollout.token_sampler_log_probs is not None:
+        mask = rollout.tokens.response_mask
+        figures |= mismatch_figures(rollout.token_log_probs, rollout.token_sampler_log_probs, mask)
     known = oracle_scores(task, scored.prompts, scored.responses)
     oracle = [value for value in known or () if value is not None]
     if oracle:

@@ -151,6 +151,7 @@ def gathered(
         token_entropies=sampled.samples.token_entropies,
         token_offsets=response_offsets(tokens, texts, actors.tokenizer) if "offsets" in needs else None,
         end_values=end_values,
+        token_sampler_log_probs=sampled.samples.token_sampler_log_probs,
     )
 
 
