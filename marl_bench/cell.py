@@ -23,6 +23,7 @@ from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors
 from marl_bench.models.loading import check_window, load_tokenizer
+from marl_bench.models.memory import with_memory
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment, now
@@ -162,7 +163,7 @@ class Worker:
         )
         result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
-        problems = [*result.problems, *self._write_traces(trained, stages, evaluated, folder)]
+        problems = [*trained.actors.notes, *result.problems, *self._write_traces(trained, stages, evaluated, folder)]
         metrics, unscored = aggregate(result, score=self.primary_metric)
         return dataclasses.replace(
             record,
@@ -226,7 +227,7 @@ class Worker:
     def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reward_model = stages.reward_model.folder if stages.reward_model else None
-        return load_actors(
+        loaded = load_actors(
             policy=policy,
             sft=stages.sft.folder,
             reward_model=reward_model,
@@ -235,6 +236,7 @@ class Worker:
             device=device,
             rewards=parse_reward_sources(self.plan.config.reward.sources),
         )
+        return with_memory(loaded, self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:

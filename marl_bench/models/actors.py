@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from marl_bench.config import MemoryConfig
+from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.loading import (
     SCORE_OFFSET,
     check_same_vocabulary,
@@ -14,6 +16,7 @@ from marl_bench.models.loading import (
     load_reward_model,
     load_tokenizer,
 )
+from marl_bench.models.offload import Offload
 from marl_bench.models.rewards import make_reward
 from marl_bench.models.sampling import ModelSampler, Sampler
 from marl_bench.models.scoring import TokenValues
@@ -32,6 +35,9 @@ class Actors:
         critic: A model of its own, or None for baselines without one.
         reward: What gives the scores.
         sampler: Samples from the policy as it stands.
+        memory: What is traded for memory; `models.memory.with_memory` sets it and does what it asks for.
+        notes: Options that a model cannot do and what is done instead.
+        offload: Moves models to the CPU while they are not used, or None.
     """
 
     tokenizer: Any
@@ -40,6 +46,26 @@ class Actors:
     critic: TokenValues | None
     reward: Reward
     sampler: Sampler
+    memory: MemoryConfig = dataclasses.field(default_factory=MemoryConfig)
+    notes: Sequence[str] = ()
+    offload: Offload | None = None
+
+    def micro_batch(self, rows: int) -> BatchSize:
+        """Returns the size of a training forward pass; `rows` is for those without a limit on tokens."""
+        return BatchSize(rows, self.memory.micro_batch_tokens, self.memory.packing)
+
+    def score_batch(self, rows: int) -> BatchSize:
+        """Returns the size of a forward pass without gradients."""
+        return BatchSize(rows, self.memory.score_batch_tokens, self.memory.packing)
+
+    def sample_batch(self, rows: int) -> BatchSize:
+        """Returns the size of a batch that is sampled at once."""
+        return BatchSize(rows, self.memory.sample_batch_tokens)
+
+    def rest(self) -> None:
+        """Sends models that wait on the CPU back there."""
+        if self.offload is not None:
+            self.offload.rest()
 
 
 OWN_REWARD = (RewardSource(OWN, 1.0, "task", ""),)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.loading import load_classifier
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
 from marl_bench.records import Prompt, Response
@@ -47,15 +48,24 @@ def make_reward(
 
 @dataclasses.dataclass(frozen=True)
 class TokenReward:
-    """A reward model that shares the policy's tokens."""
+    """A reward model that shares the policy's tokens.
+
+    Attributes:
+        model: The reward model.
+        tokens: Tokens a forward pass, in place of a number of rows.
+        packed: Whether its rows are packed.
+    """
 
     model: TokenValues
+    tokens: int | None = None
+    packed: bool = False
     in_background: bool = False
 
     def __call__(self, batch: ToScore) -> Any:
         """Returns the scores at the last tokens."""
         assert batch.tokens is not None  # where a part reads tokens, there are some
-        return in_micro_batches(lambda rows: last_token_scores(self.model, rows), batch.tokens, size=batch.batch_size)
+        size = BatchSize(batch.batch_size, self.tokens, self.packed)
+        return in_micro_batches(lambda rows: last_token_scores(self.model, rows), batch.tokens, size=size)
 
 
 @dataclasses.dataclass(frozen=True)

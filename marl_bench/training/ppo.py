@@ -27,7 +27,15 @@ from marl_bench.training.experience import PreparedExperience, prepare_experienc
 from marl_bench.training.kl_control import next_kl_coef
 from marl_bench.training.progress import Progress, report_step
 from marl_bench.training.rollout import ScoredRollout, roll_out
-from marl_bench.training.update import Learner, Tally, UpdateSettings, make_optimizers, minibatch_order, update
+from marl_bench.training.update import (
+    Learner,
+    Tally,
+    UpdateSettings,
+    learner_present,
+    make_optimizers,
+    minibatch_order,
+    update,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +179,10 @@ class _Trainer:
             exact=self.learner.actors.policy.dtype == torch.float32,
             where=self.where,
         )
-        tally = update(self.learner, pending.prepared.experience, pending.order, settings=settings, tally=pending.tally)
+        with learner_present(self.learner):
+            tally = update(
+                self.learner, pending.prepared.experience, pending.order, settings=settings, tally=pending.tally
+            )
         seconds = {**pending.seconds, "update": time.perf_counter() - began}
         return dataclasses.replace(pending, tally=tally, seconds=seconds)
 

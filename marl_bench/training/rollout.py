@@ -12,6 +12,7 @@ from marl_bench.config import PpoConfig, SamplingConfig
 from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.interfaces import Task
 from marl_bench.models.actors import Actors
+from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.offsets import response_offsets
 from marl_bench.models.responses import SampledResponses, log_prob_temperature, respond, sampling_settings
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
@@ -84,7 +85,7 @@ def roll_out(
         actors.tokenizer,
         prompts,
         settings=sampling_settings(sampling),
-        batch_size=ppo.sample_batch_size,
+        batch_size=actors.sample_batch(ppo.sample_batch_size),
         seed_parts=seed_parts,
     )
     batch = ToScore(task, prompts, sampled.responses, sampled.samples.tokens, ppo.score_batch_size)
@@ -93,6 +94,7 @@ def roll_out(
         began_to_wait = time.perf_counter()
         scores = finished_scores()
         waited = time.perf_counter() - began_to_wait
+    actors.rest()
     kept = [row for row, score in enumerate(scores) if score is not None]
     if not kept:
         raise TrainingError(
@@ -117,7 +119,7 @@ def gathered(
     needs: frozenset[str],
 ) -> Rollout:
     """Returns the responses with log-probs, values and whatever else is needed."""
-    tokens, size = sampled.samples.tokens, ppo.score_batch_size
+    tokens, size = sampled.samples.tokens, actors.score_batch(ppo.score_batch_size)
     temperature = log_prob_temperature(sampling)
     log_probs = sampled.samples.token_log_probs
     if ppo.old_logprobs == "recomputed":
@@ -137,14 +139,14 @@ def gathered(
     )
 
 
-def _log_probs(model: Any, tokens: Tokens, *, temperature: float, size: int) -> torch.Tensor:
+def _log_probs(model: Any, tokens: Tokens, *, temperature: float, size: BatchSize) -> torch.Tensor:
     return in_micro_batches(
         lambda rows: response_log_probs(model, rows, temperature=temperature).token_log_probs, tokens, size=size
     )
 
 
 def _values(
-    actors: Actors, tokens: Tokens, needs: frozenset[str], *, size: int
+    actors: Actors, tokens: Tokens, needs: frozenset[str], *, size: BatchSize
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     critic = actors.critic
     if critic is None:

@@ -224,7 +224,13 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
             model,
             tokenizer,
             prepared.data.sft,
-            SupervisedRun(config.sft, config.sampling.max_response_tokens, config.data.seed, work.progress),
+            SupervisedRun(
+                config.sft,
+                config.sampling.max_response_tokens,
+                config.data.seed,
+                work.progress,
+                config.memory.gradient_checkpointing,
+            ),
         )
         with folder_written_atomically(folder) as temporary:
             _save(model, tokenizer, temporary)
@@ -261,7 +267,9 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
             model,
             tokenizer,
             training,
-            SupervisedRun(config.reward_model, limit, config.data.seed, work.progress),
+            SupervisedRun(
+                config.reward_model, limit, config.data.seed, work.progress, config.memory.gradient_checkpointing
+            ),
         )
         model.eval()
         references = [

@@ -29,12 +29,14 @@ class SupervisedRun:
         max_response_tokens: Longer responses are cut and have no EOS.
         seed: Of the order of the examples.
         progress: Told of every step.
+        gradient_checkpointing: Whether activations are computed again in the backward pass.
     """
 
     settings: SupervisedConfig
     max_response_tokens: int
     seed: int
     progress: Progress
+    gradient_checkpointing: bool = False
 
 
 def train_sft(model: Any, tokenizer: Any, pairs: Sequence[SftPair], run: SupervisedRun) -> dict[str, float]:
@@ -88,6 +90,7 @@ def _train(
 
     with _quiet(), tempfile.TemporaryDirectory() as scratch:
         arguments = _trainer_arguments(run.settings, len(examples), scratch, seed=run.seed, on_cpu=_on_cpu())
+        arguments["activation_checkpointing"] = run.gradient_checkpointing
         trainer = make_trainer(
             args=configure(**arguments),
             train_dataset=Dataset.from_list(list(examples)),

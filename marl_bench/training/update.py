@@ -1,6 +1,8 @@
 """One PPO update: optimizer steps over an experience in micro-batches, averaged over the step's global counts."""
 
+import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from marl_bench.errors import TrainingError
 from marl_bench.interfaces import PolicyBaseline
 from marl_bench.models.actors import Actors
 from marl_bench.models.scoring import micro_batches, response_log_probs
+from marl_bench.training.optimizer_memory import optimizers_on, trained_parameters, with_masters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +81,8 @@ def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers
         if model is None:
             return None, None
         betas = (ppo.adam_betas[0], ppo.adam_betas[1])
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
+        make = functools.partial(torch.optim.AdamW, lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
+        optimizer = make(model.parameters()) if actors.memory.master_weights is None else with_masters(model, make)
         warmup = int(ppo.warmup_ratio * steps)
         return optimizer, get_scheduler(ppo.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
 
@@ -102,6 +106,17 @@ class UpdateSettings:
     kl_coef: float
     exact: bool
     where: str
+
+
+@contextlib.contextmanager
+def learner_present(learner: Learner) -> Iterator[None]:
+    """Has the optimizers' state on the device within, where it waits on the CPU otherwise."""
+    if learner.actors.offload is None:
+        yield
+        return
+    with optimizers_on(learner.actors.policy.device, [optimizer for optimizer, _ in learner.optimizers.pairs()]):
+        yield
+    learner.actors.rest()
 
 
 def minibatch_order(rows: int, ppo: PpoConfig, shuffle: torch.Generator) -> list[torch.Tensor]:
@@ -176,7 +191,7 @@ def _add_gradients(
     losses = {"policy_loss": 0.0, "critic_loss": 0.0}
     sums: dict[str, float] = {}
     deviation = 0.0
-    for rows, row_tokens in micro_batches(part.tokens, size=ppo.micro_batch_size):
+    for rows, row_tokens in micro_batches(part.tokens, size=actors.micro_batch(ppo.micro_batch_size)):
         minibatch = part.rows(rows, tokens=row_tokens)
         log_probs = response_log_probs(actors.policy, row_tokens, temperature=settings.temperature).token_log_probs
         values = minibatch.token_values if actors.critic is None else actors.critic(row_tokens, ahead=True)
@@ -225,10 +240,11 @@ def _check_finite(figures: Mapping[str, float], settings: UpdateSettings) -> Non
 def _clip_gradients(learner: Learner, ppo: PpoConfig) -> dict[str, float]:
     """Clips the gradients and returns their norms before."""
     norms = {}
-    actors = learner.actors
-    for name, model in (("policy_gradient_norm", actors.policy), ("critic_gradient_norm", actors.critic)):
-        if model is not None:
-            norms[name] = float(learner.accelerator.clip_grad_norm_(model.parameters(), ppo.max_grad_norm))
+    optimizers = learner.optimizers
+    for name, optimizer in (("policy_gradient_norm", optimizers.policy), ("critic_gradient_norm", optimizers.critic)):
+        if optimizer is not None:
+            trained = trained_parameters(optimizer)
+            norms[name] = float(learner.accelerator.clip_grad_norm_(trained, ppo.max_grad_norm))
     return norms
 
 
