@@ -52,15 +52,15 @@ class Actors:
 
     def micro_batch(self, rows: int) -> BatchSize:
         """Returns the size of a training forward pass; `rows` is for those without a limit on tokens."""
-        return BatchSize(rows, self.memory.micro_batch_tokens, self.memory.packing)
+        return _batch_size(rows, self.memory.micro_batch_tokens, packed=self.memory.packing)
 
     def score_batch(self, rows: int) -> BatchSize:
         """Returns the size of a forward pass without gradients."""
-        return BatchSize(rows, self.memory.score_batch_tokens, self.memory.packing)
+        return _batch_size(rows, self.memory.score_batch_tokens, packed=self.memory.packing)
 
     def sample_batch(self, rows: int) -> BatchSize:
         """Returns the size of a batch that is sampled at once."""
-        return BatchSize(rows, self.memory.sample_batch_tokens)
+        return _batch_size(rows, self.memory.sample_batch_tokens, packed=False)
 
     def rest(self) -> None:
         """Sends models that wait on the CPU back there."""
@@ -117,6 +117,10 @@ def load_actors(
         ),
         sampler=ModelSampler(trained),
     )
+
+
+def _batch_size(rows: int, tokens: int | None, *, packed: bool) -> BatchSize:
+    return BatchSize(rows) if tokens is None else BatchSize(tokens=tokens, packed=packed)
 
 
 def _scaled(critic: TokenValues, scale: float) -> TokenValues:

@@ -1,6 +1,7 @@
 """How many rows go through a model at once: so many rows, or as many as a number of tokens holds."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 
 from marl_bench.errors import ConfigError
@@ -11,12 +12,12 @@ class BatchSize:
     """The limit of a micro-batch.
 
     Attributes:
-        rows: At most so many rows, where `tokens` is None.
-        tokens: At most so many tokens, padding included.
+        rows: At most so many rows.
+        tokens: At most so many tokens, padding included, or None for no such limit.
         packed: True where rows are packed: there is no padding to count.
     """
 
-    rows: int
+    rows: int = sys.maxsize
     tokens: int | None = None
     packed: bool = False
 
@@ -43,7 +44,7 @@ def groups_of_rows(lengths: Sequence[tuple[int, int]], size: BatchSize) -> list[
             )
         width = max(prompt, row_prompt) + max(response, row_response)
         needed = real + row_prompt + row_response if size.packed else (rows + 1) * width
-        if needed > size.tokens:
+        if needed > size.tokens or rows == size.rows:
             groups.append(rows)
             rows, prompt, response, real = 0, 0, 0, 0
         rows, real = rows + 1, real + row_prompt + row_response

@@ -64,7 +64,7 @@ class TokenReward:
     def __call__(self, batch: ToScore) -> Any:
         """Returns the scores at the last tokens."""
         assert batch.tokens is not None  # where a part reads tokens, there are some
-        size = BatchSize(batch.batch_size, self.tokens, self.packed)
+        size = BatchSize(batch.batch_size) if self.tokens is None else BatchSize(tokens=self.tokens, packed=self.packed)
         return in_micro_batches(lambda rows: last_token_scores(self.model, rows), batch.tokens, size=size)
 
 
