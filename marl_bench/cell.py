@@ -40,6 +40,7 @@ from marl_bench.run_dir import (
     write_jsonl_atomically,
 )
 from marl_bench.training.data import PreparedData, prepare_data
+from marl_bench.training.guards import trouble
 from marl_bench.training.ppo import Budget, PpoRun, train_ppo
 from marl_bench.training.progress import Progress
 from marl_bench.training.rollout import check_needs, roll_out
@@ -116,7 +117,8 @@ class Worker:
         except Interrupted:
             raise
         except Exception as error:
-            failed = dataclasses.replace(record, status="failed", error=f"{type(error).__name__}: {error}")
+            text = f"{type(error).__name__}: {error}"
+            failed = dataclasses.replace(record, status="failed", error=text, problems=trouble(folder))
             write_json_atomically(folder / RECORD, failed.to_json())
             raise
         write_json_atomically(folder / RECORD, finished.to_json())
@@ -163,7 +165,9 @@ class Worker:
         )
         result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
-        problems = [*trained.actors.notes, *result.problems, *self._write_traces(trained, stages, evaluated, folder)]
+        problems = [*trained.actors.notes, *result.problems]
+        problems += self._write_traces(trained, stages, evaluated, folder)
+        problems += trouble(folder, trained.actors.halvings.notices)
         metrics, unscored = aggregate(result, score=self.primary_metric)
         return dataclasses.replace(
             record,
@@ -195,7 +199,7 @@ class Worker:
         check_needs(baseline.needs, arm=arm.label)
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
-        run = PpoRun(arm.label, seed, config.sampling, stages.score_std, folder)
+        run = PpoRun(arm.label, seed, config.sampling, stages.score_std, folder, guards=config.guards)
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
         critic = actors.critic.classifier if actors.critic is not None else None
         for name, model in (("policy", actors.policy), ("critic", critic)):
@@ -227,7 +231,7 @@ class Worker:
     def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reward_model = stages.reward_model.folder if stages.reward_model else None
-        loaded = load_actors(
+        actors = load_actors(
             policy=policy,
             sft=stages.sft.folder,
             reward_model=reward_model,
@@ -236,7 +240,9 @@ class Worker:
             device=device,
             rewards=parse_reward_sources(self.plan.config.reward.sources),
         )
-        return with_memory(loaded, self.plan.config.memory)
+        if self.plan.config.guards.out_of_memory == "stop":
+            actors.halvings.forbid()
+        return with_memory(actors, self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:

@@ -128,6 +128,12 @@ class CheckpointError(MarlBenchError, ValueError):
     """A checkpoint is damaged, or belongs to another training."""
 
 
+class OutOfMemoryError(MarlBenchError, MemoryError):
+    """Not even the smallest micro-batch fits into memory, or making it smaller was forbidden; what was done is kept."""
+
+    exit_status = 1
+
+
 class CellFailedError(MarlBenchError, RuntimeError):
     """One or more cells of the experiment failed; the others are complete and, if there are any, compared in `comparison`."""
 

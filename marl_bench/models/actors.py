@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from marl_bench.config import MemoryConfig
-from marl_bench.models.batch_sizes import BatchSize
+from marl_bench.models.batch_sizes import BatchSize, batch_size
+from marl_bench.models.halving_sampler import HalvingSampler
 from marl_bench.models.loading import (
     SCORE_OFFSET,
     check_same_vocabulary,
@@ -17,6 +18,7 @@ from marl_bench.models.loading import (
     load_tokenizer,
 )
 from marl_bench.models.offload import Offload
+from marl_bench.models.out_of_memory import Halvings
 from marl_bench.models.rewards import make_reward
 from marl_bench.models.sampling import ModelSampler, Sampler
 from marl_bench.models.scoring import TokenValues
@@ -35,6 +37,7 @@ class Actors:
         critic: A model of its own, or None for baselines without one.
         reward: What gives the scores.
         sampler: Samples from the policy as it stands.
+        halvings: The sizes of micro-batches that fit into memory, known to all that these models do.
         memory: What is traded for memory; `models.memory.with_memory` sets it and does what it asks for.
         notes: Options that a model cannot do and what is done instead.
         offload: Moves models to the CPU while they are not used, or None.
@@ -46,21 +49,22 @@ class Actors:
     critic: TokenValues | None
     reward: Reward
     sampler: Sampler
+    halvings: Halvings = dataclasses.field(default_factory=Halvings)
     memory: MemoryConfig = dataclasses.field(default_factory=MemoryConfig)
     notes: Sequence[str] = ()
     offload: Offload | None = None
 
     def micro_batch(self, rows: int) -> BatchSize:
         """Returns the size of a training forward pass; `rows` is for those without a limit on tokens."""
-        return _batch_size(rows, self.memory.micro_batch_tokens, packed=self.memory.packing)
+        return batch_size(rows, self.memory.micro_batch_tokens, packed=self.memory.packing)
 
     def score_batch(self, rows: int) -> BatchSize:
         """Returns the size of a forward pass without gradients."""
-        return _batch_size(rows, self.memory.score_batch_tokens, packed=self.memory.packing)
+        return batch_size(rows, self.memory.score_batch_tokens, packed=self.memory.packing)
 
     def sample_batch(self, rows: int) -> BatchSize:
         """Returns the size of a batch that is sampled at once."""
-        return _batch_size(rows, self.memory.sample_batch_tokens, packed=False)
+        return batch_size(rows, self.memory.sample_batch_tokens, packed=False)
 
     def rest(self) -> None:
         """Sends models that wait on the CPU back there."""
@@ -104,6 +108,7 @@ def load_actors(
     if reward_model is not None:
         check_same_vocabulary(tokenizer, load_tokenizer(str(reward_model)), name=f"reward model '{reward_model}'")
     trained = load_policy(str(policy), dtype=dtype).to(device)
+    halvings = Halvings()
     return Actors(
         tokenizer=tokenizer,
         policy=trained,
@@ -114,13 +119,11 @@ def load_actors(
             reward_model=None if reward_model is None else head(reward_model).requires_grad_(False),
             dtype=dtype,
             device=device,
+            halvings=halvings,
         ),
-        sampler=ModelSampler(trained),
+        sampler=HalvingSampler(ModelSampler(trained), halvings),
+        halvings=halvings,
     )
-
-
-def _batch_size(rows: int, tokens: int | None, *, packed: bool) -> BatchSize:
-    return BatchSize(rows) if tokens is None else BatchSize(tokens=tokens, packed=packed)
 
 
 def _scaled(critic: TokenValues, scale: float) -> TokenValues:

@@ -22,6 +22,11 @@ class BatchSize:
     packed: bool = False
 
 
+def batch_size(rows: int, tokens: int | None, *, packed: bool) -> BatchSize:
+    """Returns a limit of tokens, packed or padded, or of rows where there is none."""
+    return BatchSize(rows) if tokens is None else BatchSize(tokens=tokens, packed=packed)
+
+
 def groups_of_rows(lengths: Sequence[tuple[int, int]], size: BatchSize) -> list[int]:
     """Returns the number of rows of each micro-batch; rows are taken in the order given.
 

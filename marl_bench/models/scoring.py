@@ -16,6 +16,7 @@ from marl_bench.models.batch_sizes import BatchSize, groups_of_rows
 from marl_bench.models.chunked_logits import selected_log_probs
 from marl_bench.models.forward import PLAIN, forward_plan, layout, on_tokens, planned_log_probs
 from marl_bench.models.loading import SCORE_OFFSET
+from marl_bench.models.out_of_memory import SCORING, Halvings
 
 
 class TokenValues(nn.Module):
@@ -70,13 +71,12 @@ def last_token_scores(model: TokenValues, tokens: Tokens) -> torch.Tensor:
     return values.gather(1, last).squeeze(1)
 
 
-def micro_batches(tokens: Tokens, *, size: int | BatchSize) -> Iterator[tuple[torch.Tensor, Tokens]]:
+def micro_batches(tokens: Tokens, *, size: BatchSize) -> Iterator[tuple[torch.Tensor, Tokens]]:
     """Yields (row indices, rows) of similar length and at most `size`, with the columns that are padding in all of them cut off.
 
     Raises:
         ConfigError: One row alone is longer than a limit on tokens.
     """
-    size = BatchSize(size) if isinstance(size, int) else size
     prompts, responses = tokens.prompt_mask.sum(dim=1), tokens.response_mask.sum(dim=1)
     # Under a limit on tokens long prompts cost as much as long responses.
     lengths = responses * (tokens.prompt_width + 1) + prompts if size.tokens is None else prompts + responses
@@ -99,11 +99,33 @@ def trimmed(tokens: Tokens) -> Tokens:
     )
 
 
-@torch.no_grad()
 def in_micro_batches(
-    compute: Callable[[Tokens], torch.Tensor], tokens: Tokens, *, size: int | BatchSize
+    compute: Callable[[Tokens], torch.Tensor],
+    tokens: Tokens,
+    *,
+    size: int | BatchSize,
+    halvings: Halvings | None = None,
 ) -> torch.Tensor:
-    """Returns [B] or [B, T] float32: `compute` of every row without gradients, [b, t] results padded with 0 and put back in order."""
+    """Returns [B] or [B, T] float32: `compute` of every row without gradients, [b, t] results padded with 0 and put back in order.
+
+    Args:
+        compute: Gives [b] or [b, t] float32 for b rows.
+        tokens: All rows.
+        size: Of a micro-batch.
+        halvings: Halves them where memory runs out; None leaves that an error.
+    """
+    limit = BatchSize(size) if isinstance(size, int) else size
+    if halvings is None:
+        return _in_micro_batches(compute, tokens, limit)
+    return halvings.retried(
+        SCORING,
+        min(limit.rows, max(len(tokens), 1)),
+        lambda rows: _in_micro_batches(compute, tokens, dataclasses.replace(limit, rows=rows)),
+    )
+
+
+@torch.no_grad()
+def _in_micro_batches(compute: Callable[[Tokens], torch.Tensor], tokens: Tokens, size: BatchSize) -> torch.Tensor:
     result: torch.Tensor | None = None
     for index, rows in micro_batches(tokens, size=size):
         part = compute(rows)

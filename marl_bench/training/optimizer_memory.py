@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from marl_bench.models.actors import Actors
 from marl_bench.models.offload import CPU
 
 _HOOKS = "marl_bench_master_hooks"
@@ -67,14 +68,23 @@ def trained_parameters(optimizer: Any) -> list[nn.Parameter]:
 
 
 @contextlib.contextmanager
-def optimizers_on(device: torch.device, optimizers: Iterable[Any]) -> Iterator[None]:
-    """Has the optimizers' state on the device within, and on the CPU after."""
-    found = list(optimizers)
+def learner_present(actors: Actors, optimizers: Iterable[tuple[Any, Any]]) -> Iterator[None]:
+    """Has what is needed for optimizer steps on the device within, where it waits on the CPU otherwise.
+
+    Args:
+        actors: The models, which are brought when they are called.
+        optimizers: With their schedulers.
+    """
+    if actors.offload is None:
+        yield
+        return
+    found = [optimizer for optimizer, _ in optimizers]
     for optimizer in found:
-        move_state(optimizer, device)
+        move_state(optimizer, actors.policy.device)
     try:
         yield
     finally:
+        actors.rest()
         for optimizer in found:
             move_state(optimizer, CPU)
 

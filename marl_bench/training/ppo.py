@@ -4,7 +4,6 @@ Token PPO is this trainer with one token a macro action.
 """
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,8 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from marl_bench.config import PpoConfig, SamplingConfig
-from marl_bench.errors import ConfigError, TrainingError
+from marl_bench.config import GuardConfig, PpoConfig, SamplingConfig
+from marl_bench.errors import ConfigError
 from marl_bench.evaluation.measure import oracle_scores
 from marl_bench.interfaces import PolicyBaseline, Task
 from marl_bench.macro.diagnostics import macro_figures, macro_length_histogram
@@ -25,20 +24,14 @@ from marl_bench.records import Prompt
 from marl_bench.run_dir import CURVE, TIMINGS, append_jsonl
 from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.experience import PreparedExperience, prepare_experience, token_rewards
+from marl_bench.training.guards import Watch
 from marl_bench.training.kl_control import next_kl_coef
+from marl_bench.training.optimizer_memory import learner_present
 from marl_bench.training.progress import Progress, report_step
 from marl_bench.training.resume import Boundaries
-from marl_bench.training.rollout import ScoredRollout, roll_out
+from marl_bench.training.rollout import ScoredRollout, roll_out, rollout_figures
 from marl_bench.training.state import packed, unpacked
-from marl_bench.training.update import (
-    Learner,
-    Tally,
-    UpdateSettings,
-    learner_present,
-    make_optimizers,
-    minibatch_order,
-    update,
-)
+from marl_bench.training.update import Learner, Tally, UpdateSettings, make_optimizers, minibatch_order, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +45,7 @@ class PpoRun:
         score_std: Spread of the scores over SFT samples, for scaled scores.
         folder: Where `metrics.jsonl` and `timings.jsonl` go.
         checkpoints: Of this training; None keeps none.
+        guards: What happens when the training goes wrong.
     """
 
     arm: str
@@ -60,6 +54,7 @@ class PpoRun:
     score_std: float
     folder: Path
     checkpoints: Checkpoints | None = None
+    guards: GuardConfig = dataclasses.field(default_factory=GuardConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +121,7 @@ def train_ppo(
     while trainer.standing.updates < trainer.updates:
         line = trainer.step(boundaries.reached)
         append_jsonl(run.folder / CURVE, line)
+        trainer.watch.take(line, progress)  # may stop here: the checkpoint before is the last good state
         boundaries.reached(last=trainer.standing.updates == trainer.updates)
         report_step(progress, "ppo", trainer.standing.updates, trainer.updates, score=line["score"], kl=line["kl"])
     standing = trainer.standing
@@ -147,6 +143,7 @@ class _Trainer:
         self.shuffle = torch.Generator().manual_seed(run.seed)
         self.standing = Standing(0, ppo.kl_coef)
         self.pending: Pending | None = None
+        self.watch = Watch(run.guards, run.folder, actors.halvings)
 
     @property
     def where(self) -> str:
@@ -202,7 +199,7 @@ class _Trainer:
             needs=self.learner.baseline.needs,
             seed_parts=(run.seed, "train", number + 1),
         )
-        _check_rollout(scored, self.where)
+        self.watch.check_rollout(scored, self.where)
         rewards = token_rewards(
             scored.rollout, scored.scores, ppo=ppo, kl_coef=self.standing.kl_coef, score_std=run.score_std
         )
@@ -210,7 +207,8 @@ class _Trainer:
         order = minibatch_order(len(prepared.experience.tokens), ppo, self.shuffle)
         seconds = {"rollout": time.perf_counter() - began, "reward_wait": scored.reward_wait_seconds}
         learning_rate = self.learner.optimizers.policy_schedule.get_last_lr()[0]
-        return Pending(scored, prepared, order, Tally(), learning_rate, seconds)
+        tally = Tally(skipped_in_a_row=self.watch.history.skipped_steps)
+        return Pending(scored, prepared, order, tally, learning_rate, seconds)
 
     def _learn(self, pending: Pending, reached: Callable[[], None]) -> Pending:
         before, began = pending.seconds.get("update", 0.0), time.perf_counter()
@@ -219,6 +217,7 @@ class _Trainer:
             temperature=log_prob_temperature(self.run.sampling),
             kl_coef=self.standing.kl_coef,
             exact=self.learner.actors.policy.dtype == torch.float32,
+            guards=self.run.guards,
             where=self.where,
         )
 
@@ -231,7 +230,7 @@ class _Trainer:
             reached()
 
         experience = pending.prepared.experience
-        with learner_present(self.learner):
+        with learner_present(self.learner.actors, self.learner.optimizers.pairs()):
             tally = update(
                 self.learner,
                 experience,
@@ -249,7 +248,7 @@ class _Trainer:
         times = {f"{name}_seconds": value for name, value in pending.seconds.items()}
         append_jsonl(self.run.folder / TIMINGS, {"update": number, **times})
         figures = _figures(scored, pending.prepared, pending.tally, self.task, self.ppo)
-        _check_figures(figures, self.where)
+        figures |= self.watch.warned(scored, figures, self.where)
         self.standing = Standing(
             updates=number,
             kl_coef=next_kl_coef(standing.kl_coef, kl=figures["kl"], responses=len(scored.responses), ppo=self.ppo),
@@ -297,32 +296,16 @@ class PromptOrder:
         return np.random.default_rng([self._seed, epoch]).permutation(len(self._prompts))
 
 
-def _check_rollout(scored: ScoredRollout, where: str) -> None:
-    rollout = scored.rollout
-    for name in ("token_log_probs", "token_ref_log_probs", "token_values"):
-        if not bool(torch.isfinite(getattr(rollout, name)).all()):
-            raise TrainingError(f"{where}: {name} of the rollout are not finite; lower the learning rate.")
-
-
 def _figures(
     scored: ScoredRollout, prepared: PreparedExperience, tally: Tally, task: Task, ppo: PpoConfig
 ) -> dict[str, Any]:
-    rollout = scored.rollout
-    mask = rollout.tokens.response_mask
-    entropies = rollout.token_entropies
     options = ppo.method_options()
     figures: dict[str, Any] = {
-        "score": float(scored.scores.mean()),
-        "score_std": float(scored.scores.std(unbiased=False)),
-        "kl": float((rollout.token_log_probs - rollout.token_ref_log_probs).sum(dim=1).mean()),
-        "response_tokens": float(mask.sum(dim=1).float().mean()),
-        "truncated": float((~rollout.tokens.finished).float().mean()),
-        "unscored": scored.unscored,
-        "entropy": float(entropies[mask].mean()) if entropies is not None else math.nan,
+        **rollout_figures(scored),
         "ratio_deviation": tally.ratio_deviation,
         **tally.figures(),
         **macro_figures(
-            rollout,
+            scored.rollout,
             prepared.experience.segmentation,
             prepared.advantages,
             gamma=ppo.gamma,
@@ -337,9 +320,3 @@ def _figures(
     if oracle:
         figures["oracle"] = float(np.mean(oracle))
     return figures
-
-
-def _check_figures(figures: Mapping[str, Any], where: str) -> None:
-    bad = [name for name, value in figures.items() if isinstance(value, float) and not math.isfinite(value)]
-    if bad:
-        raise TrainingError(f"{where}: {', '.join(bad)} is not finite; lower the learning rate or raise ppo.kl_coef.")
