@@ -23,6 +23,7 @@ from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.adapters import NewAdapter, adapter_facts
 from marl_bench.models.loading import check_window, load_tokenizer
+from marl_bench.models.memory import with_memory
 from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
@@ -182,8 +183,9 @@ class Worker:
         )
         result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
-        traces = self._write_traces(trained, stages, evaluated, folder)
-        problems = [*result.problems, *traces, *trouble(folder, trained.actors.halvings.notices)]
+        problems = [*trained.actors.notes, *result.problems]
+        problems += self._write_traces(trained, stages, evaluated, folder)
+        problems += trouble(folder, trained.actors.halvings.notices)
         metrics, unscored = aggregate(result, score=self.primary_metric)
         return dataclasses.replace(
             record,
@@ -272,9 +274,10 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
-        if self.plan.config.sampler.backend == "transformers":
-            return actors
-        return dataclasses.replace(actors, sampler=self._samplers.of(actors.policy, start_from=stages.sft.folder))
+        if self.plan.config.sampler.backend != "transformers":
+            sampler = self._samplers.of(actors.policy, start_from=stages.sft.folder)
+            actors = dataclasses.replace(actors, sampler=sampler)
+        return with_memory(actors, self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:

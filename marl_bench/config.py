@@ -289,8 +289,35 @@ class MemoryConfig(Section):
     """What is traded for memory; results stay the same up to rounding."""
 
     gradient_checkpointing: bool = Field(False, description="activations are computed again in the backward pass")
+    logits_chunk_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="logits are made for so many response tokens at once, and again in the backward pass; null: for all of a micro-batch",
+    )
     micro_batch_tokens: int | None = Field(
-        None, ge=1, description="at most so many tokens a forward pass, padding included, in place of a number of rows"
+        None,
+        ge=1,
+        description="at most so many tokens a training forward pass, padding included, in place of a number of rows",
+    )
+    score_batch_tokens: int | None = Field(
+        None, ge=1, description="the same for forward passes without gradients, in place of ppo.score_batch_size"
+    )
+    sample_batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="the same for sampling, with room for the longest response, in place of ppo.sample_batch_size",
+    )
+    packing: bool = Field(
+        False,
+        description="rows of a micro-batch stand one after another without padding; token limits count real tokens",
+    )
+    master_weights: Literal["float32"] | None = Field(
+        None,
+        description="the optimizer keeps weights and sums of gradients of a bfloat16 model in float32; null: in bfloat16",
+    )
+    offload: bool = Field(
+        False,
+        description="reference, reward models, critic and optimizer state wait on the CPU while they are not used",
     )
 
 
@@ -350,6 +377,18 @@ class RunConfig(Section):
     lora: LoraConfig = LoraConfig()
     memory: MemoryConfig = MemoryConfig()
     sampler: SamplerConfig = SamplerConfig()
+
+    @model_validator(mode="after")
+    def _token_limits_hold_the_longest_row(self) -> Self:
+        prompt, response = self.sampling.max_prompt_tokens, self.sampling.max_response_tokens
+        for name in ("micro_batch_tokens", "score_batch_tokens", "sample_batch_tokens"):
+            limit = getattr(self.memory, name)
+            if limit is not None and limit < prompt + response:
+                raise ValueError(
+                    f"memory.{name}: {limit} tokens do not hold the longest row, sampling.max_prompt_tokens + max_response_tokens = "
+                    f"{prompt} + {response} = {prompt + response} tokens; give at least that, or null"
+                )
+        return self
 
     def hashed_part(self) -> dict[str, Any]:
         """Returns what the shared stages and the cells compute: all but arms, seeds and checkpoints.

@@ -14,6 +14,7 @@ import torch
 from marl_bench.batches import Tokens
 from marl_bench.config import RunConfig, SamplerConfig
 from marl_bench.errors import SamplerError
+from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.sampling import ModelSampler, Sampler, Samples, SamplingSettings, read_samples
 from marl_bench.models.vllm_engine import GO_ON, ColocatedEngine, Engine, Generated, sampling_fields
 from marl_bench.models.vllm_server import ServerEngine
@@ -145,7 +146,9 @@ class VllmSampler:
             self._broken()
             raise
         tokens = _tokens(prompt_ids, prompt_mask, found, pad_id=pad_id)
-        ours = read_samples(self._policy, tokens, temperature=settings.log_prob_temperature, size=self._read_size)
+        ours = read_samples(
+            self._policy, tokens, temperature=settings.log_prob_temperature, size=BatchSize(self._read_size)
+        )
         if settings.temperature == 0:  # the engine gives a certain token the log-prob 0
             return ours
         theirs = _rows([row.log_probs for row in found], tokens, fill=0.0)

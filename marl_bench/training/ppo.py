@@ -28,6 +28,7 @@ from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.experience import PreparedExperience, prepare_experience, token_rewards
 from marl_bench.training.guards import Watch
 from marl_bench.training.kl_control import next_kl_coef
+from marl_bench.training.optimizer_memory import learner_present
 from marl_bench.training.progress import Progress, report_step
 from marl_bench.training.resume import Boundaries
 from marl_bench.training.rollout import ScoredRollout, roll_out, rollout_figures
@@ -235,8 +236,8 @@ class _Trainer:
             reached()
 
         experience = pending.prepared.experience
-        return stands(
-            update(
+        with learner_present(self.learner.actors, self.learner.optimizers.pairs()):
+            tally = update(
                 self.learner,
                 experience,
                 pending.order,
@@ -244,7 +245,7 @@ class _Trainer:
                 tally=pending.tally,
                 after_step=after_step,
             )
-        )
+        return stands(tally)
 
     def _observe(self, pending: Pending) -> dict[str, Any]:
         """Writes down what the update was, moves the KL coefficient and returns the line of the curve."""
