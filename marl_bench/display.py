@@ -149,9 +149,8 @@ class Bars:
             status = f"{noun} {event.done}/{event.total}{figures}"
             self._progress.update(self._bars[name], completed=event.done, total=event.total, status=status)
         else:
-            if event.kind != "warned":
-                self._progress.remove_task(self._bars.pop(name))
-            mark = {"done": "✓", "warned": "!"}.get(event.kind, "✗")
+            self._progress.remove_task(self._bars.pop(name))
+            mark = "✓" if event.kind == "done" else "✗"
             self._progress.console.print(
                 f"{mark} {name}" + (f": {event.error}" if event.error else ""), markup=False, highlight=False
             )

@@ -130,6 +130,10 @@ class OutOfMemoryError(MarlBenchError, MemoryError):
     exit_status = 1
 
 
+class CheckpointError(MarlBenchError, ValueError):
+    """A checkpoint is damaged, or belongs to another training."""
+
+
 class CellFailedError(MarlBenchError, RuntimeError):
     """One or more cells of the experiment failed; the others are complete and, if there are any, compared in `comparison`."""
 

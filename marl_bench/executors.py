@@ -35,18 +35,18 @@ class Event:
 
     Attributes:
         job: The job it is about.
-        kind: `started`, `step`, `warned`, `done`, `failed` or `stopped`.
+        kind: `started`, `step`, `done`, `failed` or `stopped`.
         stage: Stage of a step.
         done: Finished steps of the stage.
         total: All steps of the stage.
         figures: Latest figures of the stage.
-        error: Text of a failure or a warning.
+        error: Text of a failure.
         traceback: Its traceback.
         exit_status: Exit status that the failure asks for.
     """
 
     job: Job
-    kind: Literal["started", "step", "warned", "done", "failed", "stopped"]
+    kind: Literal["started", "step", "done", "failed", "stopped"]
     stage: str = ""
     done: int = 0
     total: int = 0
@@ -196,16 +196,10 @@ class _PipeProgress:
         now = time.monotonic()
         if done == total or now - self._last >= 0.1:
             self._last = now
-            self._send(Event(self._job, "step", stage, done, total, figures))
-
-    def warn(self, text: str) -> None:
-        self._send(Event(self._job, "warned", error=text))
-
-    def _send(self, event: Event) -> None:
-        try:
-            self._connection.send(event)
-        except OSError as error:  # the parent was interrupted twice and has gone
-            raise Interrupted("the main process has ended.") from error
+            try:
+                self._connection.send(Event(self._job, "step", stage, done, total, figures))
+            except OSError as error:  # the parent was interrupted twice and has gone
+                raise Interrupted("the main process has ended.") from error
 
     def stop_requested(self) -> bool:
         return bool(self._stop.is_set())

@@ -79,6 +79,7 @@ def file_written_atomically(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
+        _sync(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -129,18 +130,39 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def folder_written_atomically(path: Path) -> Iterator[Path]:
-    """Gives a temporary sibling folder that replaces `path` when the block ends without an error."""
+    """Gives a temporary sibling folder that replaces `path`, its files safe on the disk, when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield temporary
         temporary.chmod(0o755)
+        for written in (*temporary.rglob("*"), temporary):
+            _sync(written)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
+        _sync(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files and folders that atomic writes left in a folder when their process was killed."""
+    for path in folder.glob(".*.*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -200,7 +200,7 @@ class Watch:
             name, _, text = warning.partition(": ")
             if name == OUT_OF_MEMORY or name not in self._told:
                 self._told.add(name)
-                progress.warn(f"update {line['update']}: {text}")
+                progress.note(f"update {line['update']}: {text}")
         self._history = self.history.after(line)
 
     def _found(self, guards: Mapping[str, Guard], figures: Line, where: str) -> list[str]:

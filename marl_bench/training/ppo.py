@@ -5,7 +5,7 @@ Token PPO is this trainer with one token a macro action.
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ from marl_bench.models.actors import Actors
 from marl_bench.models.responses import log_prob_temperature
 from marl_bench.records import Prompt
 from marl_bench.run_dir import CURVE, TIMINGS, append_jsonl
+from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.experience import PreparedExperience, prepare_experience, token_rewards
 from marl_bench.training.guards import Watch
 from marl_bench.training.kl_control import next_kl_coef
 from marl_bench.training.progress import Progress, report_step
+from marl_bench.training.resume import Boundaries
 from marl_bench.training.rollout import ScoredRollout, roll_out, rollout_figures
+from marl_bench.training.state import packed, unpacked
 from marl_bench.training.update import Learner, Tally, UpdateSettings, make_optimizers, minibatch_order, update
 
 
@@ -41,6 +44,7 @@ class PpoRun:
         score_std: Spread of the scores over SFT samples, for scaled scores.
         folder: Where `metrics.jsonl` and `timings.jsonl` go.
         guards: What happens when the training goes wrong.
+        checkpoints: Of this training; None keeps none.
     """
 
     arm: str
@@ -49,6 +53,7 @@ class PpoRun:
     score_std: float
     folder: Path
     guards: GuardConfig = dataclasses.field(default_factory=GuardConfig)
+    checkpoints: Checkpoints | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,17 +106,22 @@ class Pending:
 def train_ppo(
     run: PpoRun, actors: Actors, task: Task, baseline: PolicyBaseline, prompts: Sequence[Prompt], progress: Progress
 ) -> Budget:
-    """Trains `actors.policy` (and critic) in place, writing one line an update to the cell's folder.
+    """Trains `actors.policy` (and critic) in place, writing one line an update to the cell's folder; goes on from its newest checkpoint.
 
     Raises:
         TrainingError: Something is not finite or an invariant broke; the lines of the finished updates stay.
+        CheckpointError: The newest checkpoint is of another training.
         Interrupted: The user asked to stop.
     """
     trainer = _Trainer(run, actors, task, baseline, prompts)
+    boundaries = Boundaries(run.checkpoints, trainer, progress)
+    if boundaries.restore():
+        progress.resumed("ppo", trainer.standing.updates, trainer.updates)
     while trainer.standing.updates < trainer.updates:
-        line = trainer.step()
+        line = trainer.step(boundaries.reached)
         append_jsonl(run.folder / CURVE, line)
         trainer.watch.take(line, progress)
+        boundaries.reached(last=trainer.standing.updates == trainer.updates)
         report_step(progress, "ppo", trainer.standing.updates, trainer.updates, score=line["score"], kl=line["kl"])
     standing = trainer.standing
     return Budget(standing.updates, standing.responses, standing.tokens)
@@ -132,17 +142,51 @@ class _Trainer:
         self.shuffle = torch.Generator().manual_seed(run.seed)
         self.standing = Standing(0, ppo.kl_coef)
         self.watch = Watch(run.guards, run.folder, actors.halvings)
+        self.pending: Pending | None = None
 
     @property
     def where(self) -> str:
         """Names arm, seed and update in errors."""
         return f"arm '{self.run.arm}', seed {self.run.seed}, update {self.standing.updates + 1}"
 
-    def step(self) -> dict[str, Any]:
-        """Makes one update and returns its line of the curve: roll out, reward, experience, update, observe KL."""
-        pending = self._roll_out()
-        pending = self._learn(pending)
-        return self._observe(pending)
+    def position(self) -> str:
+        """Names the boundary that is reached."""
+        between = f"update-{self.standing.updates:06d}"
+        return between if self.pending is None else f"{between}-step-{self.pending.tally.steps:06d}"
+
+    def fresh_score(self) -> float | None:
+        """Returns the mean score of the rollout if the policy is still the one that sampled it."""
+        pending = self.pending
+        return None if pending is None or pending.tally.steps else float(pending.scored.scores.mean())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns where the loop stands; models and optimizers are saved beside it."""
+        return {
+            "standing": packed(self.standing),
+            "pending": packed(self.pending),
+            "shuffle": self.shuffle.get_state(),
+            "halvings": self.learner.actors.halvings.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to where the loop stood."""
+        self.standing, self.pending = unpacked(state["standing"]), unpacked(state["pending"])
+        self.shuffle.set_state(state["shuffle"])
+        self.learner.actors.halvings.load_state_dict(state["halvings"])
+
+    def step(self, reached: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """Makes one update, or the rest of it, and returns its line of the curve: roll out, reward, experience, update, observe KL.
+
+        Args:
+            reached: Called at each boundary within: after the rollout and after each optimizer step.
+        """
+        if self.pending is None:
+            self.pending = self._roll_out()
+            reached()
+        self.pending = self._learn(self.pending, reached)
+        line = self._observe(self.pending)
+        self.pending = None
+        return line
 
     def _roll_out(self) -> Pending:
         run, ppo, number = self.run, self.ppo, self.standing.updates
@@ -167,8 +211,8 @@ class _Trainer:
         tally = Tally(skipped_in_a_row=self.watch.history.skipped_steps)
         return Pending(scored, prepared, order, tally, learning_rate, seconds)
 
-    def _learn(self, pending: Pending) -> Pending:
-        began = time.perf_counter()
+    def _learn(self, pending: Pending, reached: Callable[[], None]) -> Pending:
+        before, began = pending.seconds.get("update", 0.0), time.perf_counter()
         settings = UpdateSettings(
             ppo=self.ppo,
             temperature=log_prob_temperature(self.run.sampling),
@@ -177,9 +221,26 @@ class _Trainer:
             guards=self.run.guards,
             where=self.where,
         )
-        tally = update(self.learner, pending.prepared.experience, pending.order, settings=settings, tally=pending.tally)
-        seconds = {**pending.seconds, "update": time.perf_counter() - began}
-        return dataclasses.replace(pending, tally=tally, seconds=seconds)
+
+        def stands(tally: Tally) -> Pending:
+            seconds = {**pending.seconds, "update": before + time.perf_counter() - began}
+            return dataclasses.replace(pending, tally=tally, seconds=seconds)
+
+        def after_step(tally: Tally) -> None:
+            self.pending = stands(tally)
+            reached()
+
+        experience = pending.prepared.experience
+        return stands(
+            update(
+                self.learner,
+                experience,
+                pending.order,
+                settings=settings,
+                tally=pending.tally,
+                after_step=after_step,
+            )
+        )
 
     def _observe(self, pending: Pending) -> dict[str, Any]:
         """Writes down what the update was, moves the KL coefficient and returns the line of the curve."""

@@ -12,8 +12,12 @@ class Progress(Protocol):
         """Takes notice that `done` of `total` steps of a stage are finished, with its latest figures."""
         ...
 
-    def warn(self, text: str) -> None:
-        """Takes notice of something that the user should know at once."""
+    def resumed(self, stage: str, done: int, total: int) -> None:
+        """Takes notice that `done` of `total` steps of a stage were finished by a process before this one."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Takes notice of something that the user should know."""
         ...
 
     def stop_requested(self) -> bool:
@@ -27,7 +31,10 @@ class NoProgress:
     def step(self, stage: str, done: int, total: int, **figures: float) -> None:
         """Does nothing."""
 
-    def warn(self, text: str) -> None:
+    def resumed(self, stage: str, done: int, total: int) -> None:
+        """Does nothing."""
+
+    def note(self, text: str) -> None:
         """Does nothing."""
 
     def stop_requested(self) -> bool:
@@ -43,4 +50,4 @@ def report_step(progress: Progress, stage: str, done: int, total: int, **figures
     """
     progress.step(stage, done, total, **figures)
     if progress.stop_requested():
-        raise Interrupted("stopped by Ctrl-C; the same command again goes on from what is finished.")
+        raise Interrupted("stopped; the same command again goes on from here.")
