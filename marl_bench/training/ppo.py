@@ -43,8 +43,8 @@ class PpoRun:
         sampling: How responses are drawn.
         score_std: Spread of the scores over SFT samples, for scaled scores.
         folder: Where `metrics.jsonl` and `timings.jsonl` go.
-        guards: What happens when the training goes wrong.
         checkpoints: Of this training; None keeps none.
+        guards: What happens when the training goes wrong.
     """
 
     arm: str
@@ -52,8 +52,8 @@ class PpoRun:
     sampling: SamplingConfig
     score_std: float
     folder: Path
-    guards: GuardConfig = dataclasses.field(default_factory=GuardConfig)
     checkpoints: Checkpoints | None = None
+    guards: GuardConfig = dataclasses.field(default_factory=GuardConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +141,8 @@ class _Trainer:
         self.learner = Learner(actors, make_optimizers(actors, ppo, steps=steps), Accelerator(), baseline)
         self.shuffle = torch.Generator().manual_seed(run.seed)
         self.standing = Standing(0, ppo.kl_coef)
-        self.watch = Watch(run.guards, run.folder, actors.halvings)
         self.pending: Pending | None = None
+        self.watch = Watch(run.guards, run.folder, actors.halvings)
 
     @property
     def where(self) -> str:
