@@ -391,13 +391,14 @@ class RunConfig(Section):
         return self
 
     def hashed_part(self) -> dict[str, Any]:
-        """Returns what the shared stages and the cells compute: all but arms, seeds and checkpoints.
+        """Returns what the shared stages and the cells compute: all but arms, seeds, checkpoints, and guards that only warn or stop.
 
         The sections of large models count where they differ from their defaults only, so that hashes from before they were there hold.
         """
-        later = ("guards", "lora", "memory", "sampler")
+        later = ("lora", "memory", "sampler")
         unchanged = {name for name in later if getattr(self, name) == type(getattr(self, name))()}
-        part = self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", *unchanged})
+        part = self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", "guards", *unchanged})
         if self.ppo.warmup_updates is None:
             del part["ppo"]["warmup_updates"]
-        return part
+        # A run that a guard has stopped goes on from its checkpoint once the guard is told to warn.
+        return {**part, "guards": {"not_finite": "skip"}} if self.guards.not_finite == "skip" else part

@@ -125,7 +125,7 @@ def train_ppo(
     while trainer.standing.updates < trainer.updates:
         line = trainer.step(boundaries.reached)
         append_jsonl(run.folder / CURVE, line)
-        trainer.watch.take(line, progress)  # may stop here: the checkpoint before is the last good state
+        trainer.watch.take(line, progress)
         boundaries.reached(last=trainer.standing.updates == trainer.updates)
         report_step(progress, "ppo", trainer.standing.updates, trainer.updates, score=line["score"], kl=line["kl"])
     standing = trainer.standing
@@ -170,12 +170,14 @@ class _Trainer:
             "standing": packed(self.standing),
             "pending": packed(self.pending),
             "shuffle": self.shuffle.get_state(),
+            "halvings": self.learner.actors.halvings.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes to where the loop stood."""
         self.standing, self.pending = unpacked(state["standing"]), unpacked(state["pending"])
         self.shuffle.set_state(state["shuffle"])
+        self.learner.actors.halvings.load_state_dict(state["halvings"])
 
     def step(self, reached: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Makes one update, or the rest of it, and returns its line of the curve: roll out, reward, experience, update, observe KL.
