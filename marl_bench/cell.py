@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from marl_bench.batches import Rollout
-from marl_bench.cell_files import cell_checkpoints, clear_unfinished, save_best_policy, save_models
+from marl_bench.cell_files import ModelFiles, cell_checkpoints, clear_unfinished, save_best_policy, save_models
 from marl_bench.disk_space import full_disk_named, is_disk_full
 from marl_bench.errors import Interrupted, MarlBenchError
 from marl_bench.evaluation.evaluate import Evaluated, evaluate_policy
@@ -20,8 +20,11 @@ from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.evaluation.results import aggregate
 from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.metric_sources import make_metrics
-from marl_bench.models.actors import Actors, load_actors
+from marl_bench.models.actors import Actors, load_actors, policy_source
+from marl_bench.models.adapters import NewAdapter, adapter_facts
 from marl_bench.models.loading import check_window, load_tokenizer
+from marl_bench.models.memory import with_memory
+from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment, now
@@ -29,6 +32,7 @@ from marl_bench.records import Prompt, Response, RunRecord
 from marl_bench.reward_sources import COMBINED_SCORE, is_own_reward, parse_reward_sources
 from marl_bench.run_dir import (
     CURVE,
+    ENGINE_LOG,
     RECORD,
     SAMPLES,
     TIMINGS,
@@ -38,6 +42,7 @@ from marl_bench.run_dir import (
 )
 from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData, prepare_data
+from marl_bench.training.guards import trouble
 from marl_bench.training.ppo import Budget, PpoRun, train_ppo
 from marl_bench.training.progress import Progress
 from marl_bench.training.rollout import check_needs, roll_out
@@ -82,6 +87,7 @@ class Worker:
         self.metrics = [*self.task.metrics, *make_metrics(plan.config.evaluation.metrics, self.registry)]
         check_metric_names(self.metrics, taken=[self.primary_metric, "oracle"])
         self._prepared: PreparedData | None = None
+        self._samplers = Samplers(plan.config, log=plan.root / ENGINE_LOG)
 
     def run_shared(self, progress: Progress) -> None:
         """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
@@ -126,7 +132,8 @@ class Worker:
                 raise
             except Exception as error:
                 if not is_disk_full(error):
-                    failed = dataclasses.replace(record, status="failed", error=f"{type(error).__name__}: {error}")
+                    text = f"{type(error).__name__}: {error}"
+                    failed = dataclasses.replace(record, status="failed", error=text, problems=trouble(folder))
                     write_json_atomically(folder / RECORD, failed.to_json())
                 raise
             write_json_atomically(folder / RECORD, finished.to_json())
@@ -162,7 +169,8 @@ class Worker:
             trainer = spec.build()
             context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
             policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
-            trained = Trained(self._actors(stages, policy=policy, critic_scale=None), Budget(0, 0, 0), {})
+            source = policy_source(policy, sft=stages.sft.folder, lora=config.lora)
+            trained = Trained(self._actors(stages, policy=source, critic_scale=None), Budget(0, 0, 0), {})
         trained_seconds = checkpoints.seconds()
         evaluated = evaluate_policy(
             trained.actors,
@@ -175,7 +183,9 @@ class Worker:
         )
         result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
-        problems = [*result.problems, *self._write_traces(trained, stages, evaluated, folder)]
+        problems = [*trained.actors.notes, *result.problems]
+        problems += self._write_traces(trained, stages, evaluated, folder)
+        problems += trouble(folder, trained.actors.halvings.notices)
         metrics, unscored = aggregate(result, score=self.primary_metric)
         return dataclasses.replace(
             record,
@@ -201,7 +211,9 @@ class Worker:
         config = self.plan.config
         data = self.prepared().data
         ppo = arm.ppo(config)
-        actors = self._actors(stages, policy=stages.sft.folder, critic_scale=stages.critic_scale(ppo))
+        lora = config.lora
+        start = stages.sft.folder if lora.rank is None else NewAdapter(lora, seed)
+        actors = self._actors(stages, policy=start, critic_scale=stages.critic_scale(ppo))
         rule = self._fitted_rule(arm, actors)
         length = self._mean_macro_length(rule, actors)
         build = self.registry.baseline(arm.baseline).build
@@ -209,13 +221,27 @@ class Worker:
         check_needs(baseline.needs, arm=arm.label)
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
-        run = PpoRun(arm.label, seed, config.sampling, stages.score_std, folder, checkpoints)
+        run = PpoRun(
+            arm.label,
+            seed,
+            config.sampling,
+            stages.score_std,
+            folder,
+            checkpoints=checkpoints,
+            guards=config.guards,
+            importance_cap=config.sampler.importance_cap,
+        )
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
-        save_models(folder, actors)
-        save_best_policy(folder, actors, checkpoints)
+        base = stages.sft.folder if lora.share_base else (stages.reward_model or stages.sft).folder
+        files = ModelFiles(folder, self.plan.run_dir.root, stages.sft.folder, base, merged=lora.save == "merged")
+        save_models(files, actors)
+        save_best_policy(files, actors, checkpoints)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
+        if config.lora.rank is not None:
+            critic = actors.critic.classifier if actors.critic is not None else None
+            facts["lora"] = adapter_facts({"policy": actors.policy, "critic": critic}, config.lora)
         facts["fallbacks"] = sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
         return Trained(actors, budget, facts, baseline)
 
@@ -234,10 +260,10 @@ class Worker:
         )
         return write_macro_traces(folder, tracing, evaluated.sampled, evaluated.result.samples)
 
-    def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:
+    def _actors(self, stages: SharedStages, *, policy: Path | NewAdapter, critic_scale: float | None) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reward_model = stages.reward_model.folder if stages.reward_model else None
-        return load_actors(
+        actors = load_actors(
             policy=policy,
             sft=stages.sft.folder,
             reward_model=reward_model,
@@ -246,6 +272,12 @@ class Worker:
             device=device,
             rewards=parse_reward_sources(self.plan.config.reward.sources),
         )
+        if self.plan.config.guards.out_of_memory == "stop":
+            actors.halvings.forbid()
+        if self.plan.config.sampler.backend != "transformers":
+            sampler = self._samplers.of(actors.policy, start_from=stages.sft.folder)
+            actors = dataclasses.replace(actors, sampler=sampler)
+        return with_memory(actors, self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:
