@@ -9,6 +9,7 @@ import torch
 
 from marl_bench.config import LoraConfig
 from marl_bench.models.adapters import NewAdapter, base_quantization, critic_on, with_new_adapter, with_stored_adapter
+from marl_bench.models.halving_sampler import HalvingSampler
 from marl_bench.models.loading import (
     ADAPTER,
     SCORE_OFFSET,
@@ -18,6 +19,7 @@ from marl_bench.models.loading import (
     load_reward_model,
     load_tokenizer,
 )
+from marl_bench.models.out_of_memory import Halvings
 from marl_bench.models.rewards import make_reward
 from marl_bench.models.sampling import ModelSampler, Sampler
 from marl_bench.models.scoring import TokenValues
@@ -36,6 +38,7 @@ class Actors:
         critic: A model of its own, or None for baselines without one.
         reward: What gives the scores.
         sampler: Samples from the policy as it stands.
+        halvings: The sizes of micro-batches that fit into memory, known to all that these models do.
     """
 
     tokenizer: Any
@@ -44,6 +47,12 @@ class Actors:
     critic: TokenValues | None
     reward: Reward
     sampler: Sampler
+    halvings: Halvings = dataclasses.field(default_factory=Halvings)
+
+    def trained(self) -> dict[str, Any]:
+        """Returns the models that training changes, policy and critic if there is one, as transformers knows them."""
+        critic = {} if self.critic is None else {"critic": self.critic.classifier}
+        return {"policy": self.policy, **critic}
 
 
 OWN_REWARD = (RewardSource(OWN, 1.0, "task", ""),)
@@ -90,13 +99,21 @@ def load_actors(
         critic = critic_on(_critic_base(policy.lora, reward_model, own, reference, classifier), policy)
     elif critic_scale is not None:
         critic = classifier(reward_model or sft)
+    halvings = Halvings()
     return Actors(
         tokenizer=tokenizer,
         policy=trained,
         reference=reference.requires_grad_(False),
         critic=None if critic is None or critic_scale is None else _scaled(TokenValues(critic), critic_scale),
-        reward=make_reward(rewards, reward_model=None if own is None else TokenValues(own), dtype=dtype, device=device),
-        sampler=ModelSampler(trained),
+        reward=make_reward(
+            rewards,
+            reward_model=None if own is None else TokenValues(own),
+            dtype=dtype,
+            device=device,
+            halvings=halvings,
+        ),
+        sampler=HalvingSampler(ModelSampler(trained), halvings),
+        halvings=halvings,
     )
 
 
