@@ -23,6 +23,8 @@ from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.adapters import NewAdapter, adapter_facts
 from marl_bench.models.loading import check_window, load_tokenizer
+from marl_bench.models.memory import with_memory
+from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment, now
@@ -30,6 +32,7 @@ from marl_bench.records import Prompt, Response, RunRecord
 from marl_bench.reward_sources import COMBINED_SCORE, is_own_reward, parse_reward_sources
 from marl_bench.run_dir import (
     CURVE,
+    ENGINE_LOG,
     RECORD,
     SAMPLES,
     TIMINGS,
@@ -84,6 +87,7 @@ class Worker:
         self.metrics = [*self.task.metrics, *make_metrics(plan.config.evaluation.metrics, self.registry)]
         check_metric_names(self.metrics, taken=[self.primary_metric, "oracle"])
         self._prepared: PreparedData | None = None
+        self._samplers = Samplers(plan.config, log=plan.root / ENGINE_LOG)
 
     def run_shared(self, progress: Progress) -> None:
         """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
@@ -179,8 +183,9 @@ class Worker:
         )
         result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
-        traces = self._write_traces(trained, stages, evaluated, folder)
-        problems = [*result.problems, *traces, *trouble(folder, trained.actors.halvings.notices)]
+        problems = [*trained.actors.notes, *result.problems]
+        problems += self._write_traces(trained, stages, evaluated, folder)
+        problems += trouble(folder, trained.actors.halvings.notices)
         metrics, unscored = aggregate(result, score=self.primary_metric)
         return dataclasses.replace(
             record,
@@ -217,7 +222,14 @@ class Worker:
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
         run = PpoRun(
-            arm.label, seed, config.sampling, stages.score_std, folder, checkpoints=checkpoints, guards=config.guards
+            arm.label,
+            seed,
+            config.sampling,
+            stages.score_std,
+            folder,
+            checkpoints=checkpoints,
+            guards=config.guards,
+            importance_cap=config.sampler.importance_cap,
         )
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
         merged = lora.save == "merged"
@@ -260,7 +272,10 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
-        return actors
+        if self.plan.config.sampler.backend != "transformers":
+            sampler = self._samplers.of(actors.policy, start_from=stages.sft.folder)
+            actors = dataclasses.replace(actors, sampler=sampler)
+        return with_memory(actors, self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from marl_bench.config import LoraConfig
+from marl_bench.config import LoraConfig, MemoryConfig
 from marl_bench.models.adapters import NewAdapter, base_quantization, critic_on, with_new_adapter, with_stored_adapter
+from marl_bench.models.batch_sizes import BatchSize, batch_size
 from marl_bench.models.halving_sampler import HalvingSampler
 from marl_bench.models.loading import (
     ADAPTER,
@@ -19,6 +20,7 @@ from marl_bench.models.loading import (
     load_reward_model,
     load_tokenizer,
 )
+from marl_bench.models.offload import Offload
 from marl_bench.models.out_of_memory import Halvings
 from marl_bench.models.rewards import make_reward
 from marl_bench.models.sampling import ModelSampler, Sampler
@@ -39,6 +41,9 @@ class Actors:
         reward: What gives the scores.
         sampler: Samples from the policy as it stands.
         halvings: The sizes of micro-batches that fit into memory, known to all that these models do.
+        memory: What is traded for memory; `models.memory.with_memory` sets it and does what it asks for.
+        notes: Options that a model cannot do and what is done instead.
+        offload: Moves models to the CPU while they are not used, or None.
     """
 
     tokenizer: Any
@@ -48,6 +53,26 @@ class Actors:
     reward: Reward
     sampler: Sampler
     halvings: Halvings = dataclasses.field(default_factory=Halvings)
+    memory: MemoryConfig = dataclasses.field(default_factory=MemoryConfig)
+    notes: Sequence[str] = ()
+    offload: Offload | None = None
+
+    def micro_batch(self, rows: int) -> BatchSize:
+        """Returns the size of a training forward pass; `rows` is for those without a limit on tokens."""
+        return batch_size(rows, self.memory.micro_batch_tokens, packed=self.memory.packing)
+
+    def score_batch(self, rows: int) -> BatchSize:
+        """Returns the size of a forward pass without gradients."""
+        return batch_size(rows, self.memory.score_batch_tokens, packed=self.memory.packing)
+
+    def sample_batch(self, rows: int) -> BatchSize:
+        """Returns the size of a batch that is sampled at once."""
+        return batch_size(rows, self.memory.sample_batch_tokens, packed=False)
+
+    def rest(self) -> None:
+        """Sends models that wait on the CPU back there."""
+        if self.offload is not None:
+            self.offload.rest()
 
     def trained(self) -> dict[str, Any]:
         """Returns the models that training changes, policy and critic if there is one, as transformers knows them."""

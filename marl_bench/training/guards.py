@@ -209,7 +209,9 @@ class Watch:
             reaction = getattr(self._guards, name)
             text = None if reaction == "off" else guard(self._guards, figures, self.history)
             if text is not None and reaction == "stop":
-                raise TrainingError(f"{where}: {text}. {how_to_go_on(_REMEDIES[name])}")
+                raise TrainingError(
+                    f"{where}: {text}. {how_to_go_on(_REMEDIES[name])} With --set guards.{name}=warn it goes on."
+                )
             if text is not None:
                 found.append(f"{name}: {text}")
         return found
@@ -217,10 +219,7 @@ class Watch:
 
 def how_to_go_on(remedy: str) -> str:
     """Returns what the user can do after a stop."""
-    return (
-        f"{remedy}. The curve and the last checkpoint before are kept; the same command would stop here again, a changed setting "
-        "makes an experiment of its own."
-    )
+    return f"{remedy}, with another --out. The last checkpoint before is kept; the same command goes on from there and stops here again."
 
 
 def trouble(folder: Path, notices: Sequence[str] = ()) -> list[str]:

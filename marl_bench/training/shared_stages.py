@@ -233,7 +233,12 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
     else:
         tokenizer = load_tokenizer(work.base_model)
         run = SupervisedRun(
-            config.sft, config.sampling.max_response_tokens, config.data.seed, work.progress, checkpoints
+            config.sft,
+            config.sampling.max_response_tokens,
+            config.data.seed,
+            work.progress,
+            checkpoints,
+            config.memory.gradient_checkpointing,
         )
         model, figures = trained_model(
             lambda quantize: load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize),
@@ -279,7 +284,14 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
             raise DataError(
                 "reward model: the data have no preference pairs to train on; give a finished one with --reward-model."
             )
-        run = SupervisedRun(config.reward_model, limit, config.data.seed, work.progress, checkpoints)
+        run = SupervisedRun(
+            config.reward_model,
+            limit,
+            config.data.seed,
+            work.progress,
+            checkpoints,
+            config.memory.gradient_checkpointing,
+        )
         model, learning = trained_model(
             load_new,
             config.lora,
