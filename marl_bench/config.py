@@ -232,9 +232,42 @@ class GuardConfig(Section):
 
 
 class LoraConfig(Section):
-    """Low-rank adapters in place of training all weights."""
+    """Low-rank adapters in place of training all weights. What is frozen is held once, whoever reads it."""
 
-    rank: int | None = Field(None, ge=1, description="null trains all weights")
+    rank: int | None = Field(None, ge=1, description="rank of the adapters; null trains all weights")
+    alpha: float | None = Field(None, gt=0, description="adapters are scaled with alpha / rank; null takes 2 * rank")
+    targets: list[str] | None = Field(
+        None, min_length=1, description="names of the linear layers that get one; null takes all below the head"
+    )
+    stages: Literal["all", "ppo"] = Field(
+        "all", description="what trains adapters: SFT and reward model too (merged when they are saved), or PPO only"
+    )
+    share_base: bool = Field(
+        False, description="the critic stands on the policy's base as well, in place of the reward model's"
+    )
+    quantize: Literal["none", "nf4"] = Field(
+        "none", description="nf4 holds the frozen base in 4 bits (QLoRA); needs marl-bench[qlora] and a GPU"
+    )
+    save: Literal["adapter", "merged"] = Field(
+        "adapter", description="what a cell leaves: the adapter beside the name of its base, or a whole model"
+    )
+
+    @model_validator(mode="after")
+    def _options_need_a_rank(self) -> Self:
+        fields = type(self).model_fields
+        idle = [name for name, field in fields.items() if name != "rank" and getattr(self, name) != field.default]
+        if self.rank is None and idle:
+            raise ValueError(
+                f"{', '.join(idle)} without lora.rank: no adapter is trained; set lora.rank, for example to 16"
+            )
+        if self.quantize != "none" and self.save == "merged":
+            raise ValueError("save=merged with quantize=nf4 would change the policy; keep save=adapter")
+        return self
+
+    @property
+    def scale_numerator(self) -> float:
+        """Alpha as it is used."""
+        return self.alpha if self.alpha is not None else 2.0 * (self.rank or 0)
 
 
 class MemoryConfig(Section):

@@ -124,6 +124,12 @@ class TrainingError(MarlBenchError, RuntimeError):
     exit_status = 1
 
 
+class DiskFullError(MarlBenchError, OSError):
+    """The disk of the experiment is full; what was written is whole."""
+
+    exit_status = 1
+
+
 class CheckpointError(MarlBenchError, ValueError):
     """A checkpoint is damaged, or belongs to another training."""
 
@@ -145,6 +151,6 @@ class CellFailedError(MarlBenchError, RuntimeError):
 
 
 class Interrupted(MarlBenchError):  # noqa: N818 (an interruption is not an error of anyone)
-    """The user pressed Ctrl-C; the write in progress was finished."""
+    """The user pressed Ctrl-C, or the system asked to end; the write in progress was finished."""
 
     exit_status = 130

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from marl_bench.config import RunConfig
 from marl_bench.errors import RecordError, UnknownNameError
 from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TaskSpec, TerminationRule
-from marl_bench.models.actors import Actors, load_actors
+from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.loading import load_reward_model, load_tokenizer
 from marl_bench.models.memory import with_memory
 from marl_bench.models.scoring import TokenValues
@@ -83,9 +83,11 @@ class FinishedRun:
         """
         folder, dtype = self.folder(cell), self.config.model.dtype
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        sft = self.stages.sft.folder
+        policy = folder / POLICY if (folder / POLICY).is_dir() else sft
         actors = load_actors(
-            policy=folder / POLICY if (folder / POLICY).is_dir() else self.stages.sft.folder,
-            sft=self.stages.sft.folder,
+            policy=policy_source(policy, sft=sft, lora=self.config.lora),
+            sft=sft,
             reward_model=self.stages.reward_model.folder if self.stages.reward_model else None,
             dtype=dtype,
             critic_scale=self.stages.critic_scale(self.arm(cell).ppo(self.config)),

@@ -6,6 +6,7 @@ Layout::
     <experiment>/shared/sft/            from_pretrained folder, with stage.json beside the weights
     <experiment>/shared/reward_model/   likewise
     <experiment>/cells/<arm>-seed<k>/   metrics.jsonl  timings.jsonl  samples.jsonl  macro_actions.jsonl  policy/  critic/  record.json
+    ... with checkpoints/ in shared/ and in the cells until they are complete
     <experiment>/diagnose/              what marl-bench diagnose found
     <experiment>/evaluations/<name>/    what marl-bench evaluate found: config.yaml, cells, report, as in an experiment
     <experiment>/sampling/<hash>/       samples of best-of-n and sweep-temperature: config.yaml, cells/<arm>-seed<k>/temperature_<t>.jsonl
@@ -20,10 +21,16 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
+
+try:
+    import fcntl
+except ImportError:  # Windows, where the workers of a killed process are not waited for
+    fcntl = None  # type: ignore[assignment]
 
 import yaml
 from filelock import FileLock, Timeout
@@ -39,7 +46,12 @@ CURVE = "metrics.jsonl"
 TIMINGS = "timings.jsonl"
 SAMPLES = "samples.jsonl"
 STAGE = "stage.json"
+CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
+WORKERS_LOCK = ".workers"
+
+
+_ORPHAN_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,9 +192,40 @@ def locked(run_dir: RunDir) -> Iterator[None]:
             f"{run_dir.root}: another marl-bench is working in this folder; wait for it or choose another --out."
         ) from error
     try:
+        _wait_for_orphans(run_dir)
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def works_in(run_dir: RunDir) -> Iterator[None]:
+    """Marks a worker process as one that may write into the folder, until it ends.
+
+    The workers of a process that was killed end soon after it, yet not at once; a new one waits for them.
+    """
+    if fcntl is None:
+        yield
+        return
+    with (run_dir.root / WORKERS_LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def _wait_for_orphans(run_dir: RunDir) -> None:
+    if fcntl is None:
+        return
+    with (run_dir.root / WORKERS_LOCK).open("a") as file:
+        for _ in range(int(_ORPHAN_SECONDS * 20)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.05)
+            else:
+                return
+    raise RunFolderError(
+        f"{run_dir.root}: worker processes of a marl-bench that has ended still work in this folder; end them, or choose another --out."
+    )
 
 
 def check_free(run_dir: RunDir, *, config_hash: str) -> None:
@@ -201,7 +244,7 @@ def check_free(run_dir: RunDir, *, config_hash: str) -> None:
             )
     elif root.exists() and not root.is_dir():
         raise RunFolderError(f"{root}: is a file; choose a folder with --out.")
-    elif root.is_dir() and any(entry.name != LOCK for entry in root.iterdir()):
+    elif root.is_dir() and any(entry.name not in (LOCK, WORKERS_LOCK) for entry in root.iterdir()):
         raise RunFolderError(f"{root}: is not empty and holds no experiment; choose an empty or new folder with --out.")
 
 

@@ -1,17 +1,20 @@
 """The models of a cell, loaded from the shared stages' folders."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from marl_bench.config import MemoryConfig
+from marl_bench.config import LoraConfig, MemoryConfig
+from marl_bench.models.adapters import NewAdapter, base_quantization, critic_on, with_new_adapter, with_stored_adapter
 from marl_bench.models.batch_sizes import BatchSize, batch_size
 from marl_bench.models.halving_sampler import HalvingSampler
 from marl_bench.models.loading import (
+    ADAPTER,
     SCORE_OFFSET,
+    base_of_adapter,
     check_same_vocabulary,
     load_policy,
     load_reward_model,
@@ -77,7 +80,7 @@ OWN_REWARD = (RewardSource(OWN, 1.0, "task", ""),)
 
 def load_actors(
     *,
-    policy: Path,
+    policy: Path | NewAdapter,
     sft: Path,
     reward_model: Path | None,
     dtype: str,
@@ -87,10 +90,11 @@ def load_actors(
 ) -> Actors:
     """Loads the policy, the reference from the SFT folder, critic and reward model from the reward model's.
 
-    Without a reward model the critic starts from the SFT trunk with a zero head.
+    Without a reward model the critic starts from the SFT trunk with a zero head. With adapters, policy and reference stand on one base, and
+    the critic stands on that of the reward model or of the policy.
 
     Args:
-        policy: Folder of the policy.
+        policy: Folder of the policy, or a new adapter on the SFT model.
         sft: Folder of the SFT model.
         reward_model: Folder of the reward model, or None for rule rewards.
         dtype: Of the weights.
@@ -102,21 +106,28 @@ def load_actors(
     tokenizer = load_tokenizer(str(sft))
     pad = tokenizer.pad_token_id
 
-    def head(folder: Path) -> TokenValues:
-        return TokenValues(load_reward_model(str(folder), dtype=dtype, pad_token_id=pad)).to(device)
+    def classifier(folder: Path, quantize: str = "none") -> Any:
+        found = load_reward_model(str(folder), dtype=dtype, pad_token_id=pad, quantize=quantize)
+        return found if quantize != "none" else found.to(device)
 
     if reward_model is not None:
         check_same_vocabulary(tokenizer, load_tokenizer(str(reward_model)), name=f"reward model '{reward_model}'")
-    trained = load_policy(str(policy), dtype=dtype).to(device)
+    trained, reference = _policy_and_reference(policy, sft, dtype=dtype, device=device)
+    own = None if reward_model is None else classifier(reward_model).requires_grad_(False)
+    critic = None
+    if critic_scale is not None and isinstance(policy, NewAdapter):
+        critic = critic_on(_critic_base(policy.lora, reward_model, own, reference, classifier), policy)
+    elif critic_scale is not None:
+        critic = classifier(reward_model or sft)
     halvings = Halvings()
     return Actors(
         tokenizer=tokenizer,
         policy=trained,
-        reference=load_policy(str(sft), dtype=dtype).to(device).requires_grad_(False),
-        critic=None if critic_scale is None else _scaled(head(reward_model or sft), critic_scale),
+        reference=reference.requires_grad_(False),
+        critic=None if critic is None or critic_scale is None else _scaled(TokenValues(critic), critic_scale),
         reward=make_reward(
             rewards,
-            reward_model=None if reward_model is None else head(reward_model).requires_grad_(False),
+            reward_model=None if own is None else TokenValues(own),
             dtype=dtype,
             device=device,
             halvings=halvings,
@@ -124,6 +135,45 @@ def load_actors(
         sampler=HalvingSampler(ModelSampler(trained), halvings),
         halvings=halvings,
     )
+
+
+def policy_source(folder: Path, *, sft: Path, lora: LoraConfig) -> Path | NewAdapter:
+    """Returns what `load_actors` takes for a policy: the SFT model of a run with adapters is one with an untrained adapter.
+
+    So it is held as those that were trained are: on the tensors of the reference, in 4 bits where theirs were.
+    """
+    return NewAdapter(lora, 0) if lora.rank is not None and folder == sft else folder
+
+
+def _policy_and_reference(policy: Path | NewAdapter, sft: Path, *, dtype: str, device: torch.device) -> tuple[Any, Any]:
+    """Loads both, on one base where the policy is an adapter on the SFT model."""
+    quantize: str
+    if isinstance(policy, NewAdapter):
+        quantize = policy.lora.quantize
+    elif (policy / ADAPTER).is_file() and Path(base_of_adapter(str(policy))).resolve() == sft.resolve():
+        quantize = base_quantization(policy)
+    else:
+        reference = load_policy(str(sft), dtype=dtype).to(device)
+        return load_policy(str(policy), dtype=dtype).to(device), reference
+    reference = load_policy(str(sft), dtype=dtype, quantize=quantize)
+    if quantize == "none":
+        reference = reference.to(device)
+    if isinstance(policy, NewAdapter):
+        return with_new_adapter(reference, policy), reference
+    return with_stored_adapter(reference, policy), reference
+
+
+def _critic_base(
+    lora: LoraConfig, reward_model: Path | None, own: Any, reference: Any, load: Callable[..., Any]
+) -> Any:
+    """Returns the frozen model that the critic's adapter stands on.
+
+    A reward model in 4 bits would give other scores than those it was measured with, so it keeps its precision and the critic gets a base of
+    its own.
+    """
+    if reward_model is None or lora.share_base:
+        return reference
+    return own if lora.quantize == "none" else load(reward_model, lora.quantize)
 
 
 def _scaled(critic: TokenValues, scale: float) -> TokenValues:

@@ -1,7 +1,6 @@
 """Makes the models of a cell use less memory, as configured, after a look whether they still compute the same."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -151,17 +150,11 @@ def _token_values(actors: Actors) -> Iterator[TokenValues]:
 
 
 def _waiting_models(actors: Actors, heads: Sequence[TokenValues]) -> list[nn.Module]:
-    """Returns the models that may wait: all but the policy, and but those that share weights (moving one would tear them apart)."""
+    """Returns the models that may wait: all but the policy, and but those that stand on its weights."""
     classifiers = [part.function.model for part in actors.reward.parts if isinstance(part.function, ClassifierReward)]
-    models: list[nn.Module] = [actors.policy, actors.reference, *heads, *classifiers]
-    holders = Counter(
-        place for model in models for place in {weight.untyped_storage().data_ptr() for weight in model.parameters()}
-    )
-    return [
-        model
-        for model in models[1:]
-        if all(holders[weight.untyped_storage().data_ptr()] == 1 for weight in model.parameters())
-    ]
+    kept = {id(weight) for weight in actors.policy.parameters()}
+    models: list[nn.Module] = [actors.reference, *heads, *classifiers]
+    return [model for model in models if not any(id(weight) in kept for weight in model.parameters())]
 
 
 def _with_budget(reward: Reward, memory: MemoryConfig) -> Reward:

@@ -16,9 +16,16 @@ from typing import Any
 
 from marl_bench.config import CheckpointConfig
 from marl_bench.errors import CheckpointError
-from marl_bench.run_dir import digest_of_json, folder_written_atomically, write_json_atomically
+from marl_bench.run_dir import (
+    append_jsonl,
+    digest_of_json,
+    folder_written_atomically,
+    read_jsonl,
+    write_json_atomically,
+)
 
 MANIFEST = "checkpoint.json"
+NOTES = "notes.jsonl"
 SCHEMA_VERSION = 1
 _MAKERS = ("marl-bench", "torch", "transformers", "numpy")
 
@@ -47,6 +54,7 @@ class Checkpoints:
         identity: Mapping[str, Any],
         settings: CheckpointConfig,
         *,
+        versions: Mapping[str, Any] | None = None,
         lines: Sequence[Path] = (),
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -56,13 +64,14 @@ class Checkpoints:
             folder: Parent of the checkpoints.
             identity: Names whose they are: configuration, arm, seed, digests of what the training stands on.
             settings: How often and how many.
+            versions: Names what makes checkpoints useless when it changes, without anybody's mistake: versions of baseline and rule.
             lines: Files that the training appends to; a resume cuts them back.
             say: Told what a user should know.
         """
-        self.folder, self.identity, self.settings = folder, dict(identity), settings
-        self._lines, self.say = lines, say
+        self.folder, self.settings = folder, settings
+        self._identity, self._versions, self._lines, self._say = dict(identity), dict(versions or {}), lines, say
         self._last = self._began = time.monotonic()
-        self.seconds_before = 0.0
+        self._seconds_before = 0.0
 
     def due(self) -> bool:
         """Returns True once the last checkpoint, or the beginning, is `every_seconds` ago."""
@@ -70,7 +79,7 @@ class Checkpoints:
 
     def seconds(self) -> float:
         """Returns the time that the training has taken, that of the processes before included."""
-        return self.seconds_before + time.monotonic() - self._began
+        return self._seconds_before + time.monotonic() - self._began
 
     def write(self, position: str, fill: Callable[[Path], None], *, score: float | None = None) -> None:
         """Writes a checkpoint, then removes those that are one too many.
@@ -85,9 +94,14 @@ class Checkpoints:
             content = {
                 "schema_version": SCHEMA_VERSION,
                 "position": position,
-                "identity": self.identity,
+                "identity": self._identity,
+                "versions": self._versions,
                 "made_by": {name: importlib.metadata.version(name) for name in _MAKERS},
-                "files": {path.name: _sha256(path) for path in sorted(temporary.iterdir())},
+                "files": {
+                    path.relative_to(temporary).as_posix(): _sha256(path)
+                    for path in sorted(temporary.rglob("*"))
+                    if path.is_file()
+                },
                 "lines": {path.name: _length_and_digest(path) for path in self._lines},
                 "score": score,
                 "seconds": self.seconds(),
@@ -97,7 +111,7 @@ class Checkpoints:
         self._prune()
 
     def newest(self) -> Checkpoint | None:
-        """Returns the newest checkpoint that is whole, or None; says which are damaged.
+        """Returns the newest checkpoint that is whole, or None; says which are damaged, and if all are of another version of the arm.
 
         Raises:
             CheckpointError: It belongs to another training.
@@ -106,9 +120,15 @@ class Checkpoints:
             try:
                 manifest = self._checked(folder)
             except CheckpointError as error:
-                self.say(f"{error} The one before is used.")
+                self._tell(f"{error} The one before is used.")
                 continue
             self._check_identity(folder, manifest)
+            for name, theirs in manifest["versions"].items():
+                if theirs != self._versions.get(name):
+                    self._tell(
+                        f"checkpoint {folder.name}: its {name} is {theirs}, now it is {self._versions.get(name)}; starts anew."
+                    )
+                    return None
             return Checkpoint(folder, folder.name, manifest)
         return None
 
@@ -128,18 +148,28 @@ class Checkpoints:
                 with path.open("r+b") as file:
                     file.truncate(checkpoint.manifest["lines"][path.name]["bytes"])
         if checkpoint is not None:
-            self.seconds_before = float(checkpoint.manifest["seconds"])
+            self._seconds_before = float(checkpoint.manifest["seconds"])
+            self._tell(f"goes on from checkpoint {checkpoint.position}.")
             made_by = {name: importlib.metadata.version(name) for name in _MAKERS}
             for name, version in checkpoint.manifest["made_by"].items():
                 if version != made_by.get(name):
-                    self.say(
+                    self._tell(
                         f"checkpoint {checkpoint.position}: was made with {name} {version}, now there is {made_by.get(name)}; "
                         "the results may differ in their last bits from those of a run that was not interrupted."
                     )
 
+    def notes(self) -> list[str]:
+        """Returns what was told of this training, by the processes before as well."""
+        return [row["text"] for row in read_jsonl(self.folder / NOTES)] if (self.folder / NOTES).exists() else []
+
     def remove(self) -> None:
         """Removes all of them, once the training's results are safe."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _tell(self, text: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        append_jsonl(self.folder / NOTES, {"text": text})
+        self._say(text)
 
     def _folders(self) -> list[Path]:
         if not self.folder.is_dir():
@@ -179,11 +209,11 @@ class Checkpoints:
                 f"use the marl-bench that wrote it, or remove the folder {self.folder} to start this training anew."
             )
         theirs = manifest["identity"]
-        for name in sorted(theirs.keys() | self.identity.keys()):
-            if theirs.get(name) != self.identity.get(name):
+        for name in sorted(theirs.keys() | self._identity.keys()):
+            if theirs.get(name) != self._identity.get(name):
                 raise CheckpointError(
                     f"{where}: belongs to another training: its {name.replace('_', ' ')} is {theirs.get(name)}, that of this one is "
-                    f"{self.identity.get(name)}; remove the folder {self.folder} to start this training anew."
+                    f"{self._identity.get(name)}; remove the folder {self.folder} to start this training anew."
                 )
 
     def _scored(self) -> list[Checkpoint]:

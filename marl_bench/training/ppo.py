@@ -19,6 +19,7 @@ from marl_bench.evaluation.measure import oracle_scores
 from marl_bench.interfaces import PolicyBaseline, Task
 from marl_bench.macro.diagnostics import macro_figures, macro_length_histogram
 from marl_bench.models.actors import Actors
+from marl_bench.models.quantization import is_exact
 from marl_bench.models.responses import log_prob_temperature
 from marl_bench.records import Prompt
 from marl_bench.run_dir import CURVE, TIMINGS, append_jsonl
@@ -216,7 +217,7 @@ class _Trainer:
             ppo=self.ppo,
             temperature=log_prob_temperature(self.run.sampling),
             kl_coef=self.standing.kl_coef,
-            exact=self.learner.actors.policy.dtype == torch.float32,
+            exact=is_exact(self.learner.actors.policy),
             guards=self.run.guards,
             where=self.where,
         )

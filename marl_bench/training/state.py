@@ -133,7 +133,9 @@ def unpacked(value: Any) -> Any:
 def save_parts(folder: Path, parts: Mapping[str, Stateful]) -> None:
     """Writes one file a part."""
     for name, part in parts.items():
-        torch.save(part.state_dict(), folder / f"{name}.pt")
+        # Through a Python file, whose error on a full disk says so.
+        with (folder / f"{name}.pt").open("wb") as file:
+            torch.save(part.state_dict(), file)
 
 
 def load_parts(folder: Path, parts: Mapping[str, Stateful], *, device: torch.device) -> None:

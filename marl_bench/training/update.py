@@ -14,6 +14,7 @@ from marl_bench.config import GuardConfig, PpoConfig
 from marl_bench.errors import TrainingError
 from marl_bench.interfaces import PolicyBaseline
 from marl_bench.models.actors import Actors
+from marl_bench.models.adapters import trainable_parameters
 from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.out_of_memory import TRAINING
 from marl_bench.models.scoring import micro_batches, response_log_probs
@@ -97,8 +98,9 @@ def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers
         if model is None:
             return None, None
         betas = (ppo.adam_betas[0], ppo.adam_betas[1])
+        trained = list(trainable_parameters(model).values())
         make = functools.partial(torch.optim.AdamW, lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
-        optimizer = make(model.parameters()) if actors.memory.master_weights is None else with_masters(model, make)
+        optimizer = make(trained) if actors.memory.master_weights is None else with_masters(model, trained, make)
         warmup = int(ppo.warmup_ratio * steps)
         return optimizer, get_scheduler(ppo.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
 

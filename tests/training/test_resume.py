@@ -1,7 +1,6 @@
 """A PPO training that is cut off at any boundary and goes on ends bit for bit as one that was not."""
 
 import dataclasses
-import json
 import random
 
 import numpy as np
@@ -10,9 +9,8 @@ import torch
 from marl_bench_baselines.macro_ppo import MacroPpo
 
 from marl_bench.config import CheckpointConfig, PpoConfig
-from marl_bench.errors import CheckpointError, Interrupted
 from marl_bench.macro.termination import EveryNTokens
-from marl_bench.training.checkpoint import MANIFEST, Checkpoints
+from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.ppo import train_ppo
 from marl_bench.training.progress import NoProgress
 from marl_bench.training.state import seed_everything
