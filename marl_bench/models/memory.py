@@ -53,27 +53,43 @@ def with_memory(actors: Actors, memory: MemoryConfig) -> Actors:
 
 def _plan_policy(policy: Any, memory: MemoryConfig, *, name: str) -> list[str]:
     """Sets the plan of a causal LM; returns what could not be had."""
-    plan = ForwardPlan(packing=memory.packing)
-    if plan != PLAIN:
+    notes = []
+    plan = _row_plan(memory)
+    if plan.rows == "packed":
         _require_packing(policy, plan, lambda: _log_probs_of(policy), name=name)
-    if memory.logits_chunk_tokens is None:
-        return []
-    chunked = dataclasses.replace(plan, logits_chunk_tokens=memory.logits_chunk_tokens)
-    reason = _difference(policy, plan, chunked, lambda: _log_probs_of(policy))
-    if reason is None:
-        set_forward_plan(policy, chunked)
-        return []
+    elif plan != PLAIN:
+        reason = _difference(policy, PLAIN, plan, lambda: _log_probs_of(policy))
+        plan = plan if reason is None else PLAIN
+        if reason is not None:
+            notes.append(
+                f"memory: {type(policy).__name__} does not read joined rows ({reason}), so there is more padding within the limits on tokens."
+            )
+    if memory.logits_chunk_tokens is not None:
+        chunked = dataclasses.replace(plan, logits_chunk_tokens=memory.logits_chunk_tokens)
+        reason = _difference(policy, plan, chunked, lambda: _log_probs_of(policy))
+        plan = chunked if reason is None else plan
+        if reason is not None:
+            notes.append(
+                f"memory.logits_chunk_tokens: {type(policy).__name__} does not give the same log-probs chunk by chunk ({reason}), so all "
+                "logits of a micro-batch are made at once; use smaller micro-batches."
+            )
     set_forward_plan(policy, plan)
-    return [
-        f"memory.logits_chunk_tokens: {type(policy).__name__} does not give the same log-probs chunk by chunk ({reason}), so all logits of a "
-        "micro-batch are made at once; use smaller micro-batches."
-    ]
+    return notes
+
+
+def _row_plan(memory: MemoryConfig) -> ForwardPlan:
+    if memory.packing:
+        return ForwardPlan("packed")
+    limited = memory.micro_batch_tokens is not None or memory.score_batch_tokens is not None
+    return ForwardPlan("joined" if limited else "aligned")
 
 
 def _plan_values(values: TokenValues, memory: MemoryConfig) -> None:
-    if memory.packing:
-        plan = ForwardPlan(packing=True)
+    plan = _row_plan(memory)
+    if plan.rows == "packed":
         _require_packing(values.classifier, plan, lambda: _values_of(values), name="the critic or reward model")
+    else:  # the trunk is read directly, where rows may stand anywhere
+        set_forward_plan(values.classifier, plan)
 
 
 def _require_packing(model: Any, plan: ForwardPlan, compute: Callable[[], torch.Tensor], *, name: str) -> None:
@@ -160,7 +176,10 @@ def _waiting_models(actors: Actors, heads: Sequence[TokenValues]) -> list[nn.Mod
 def _with_budget(reward: Reward, memory: MemoryConfig) -> Reward:
     parts = [
         dataclasses.replace(
-            part, function=dataclasses.replace(part.function, tokens=memory.score_batch_tokens, packed=memory.packing)
+            part,
+            function=dataclasses.replace(
+                part.function, tokens=memory.score_batch_tokens, rows_are=_row_plan(memory).rows
+            ),
         )
         if isinstance(part.function, TokenReward)
         else part
