@@ -10,6 +10,7 @@ import torch
 from marl_bench.config import LoraConfig, MemoryConfig
 from marl_bench.models.adapters import NewAdapter, base_quantization, critic_on, with_new_adapter, with_stored_adapter
 from marl_bench.models.batch_sizes import BatchSize, batch_size
+from marl_bench.models.forward import forward_plan
 from marl_bench.models.halving_sampler import HalvingSampler
 from marl_bench.models.loading import (
     ADAPTER,
@@ -59,15 +60,15 @@ class Actors:
 
     def micro_batch(self, rows: int) -> BatchSize:
         """Returns the size of a training forward pass; `rows` is for those without a limit on tokens."""
-        return batch_size(rows, self.memory.micro_batch_tokens, packed=self.memory.packing)
+        return batch_size(rows, self.memory.micro_batch_tokens, forward_plan(self.policy).rows)
 
     def score_batch(self, rows: int) -> BatchSize:
         """Returns the size of a forward pass without gradients."""
-        return batch_size(rows, self.memory.score_batch_tokens, packed=self.memory.packing)
+        return batch_size(rows, self.memory.score_batch_tokens, forward_plan(self.reference).rows)
 
     def sample_batch(self, rows: int) -> BatchSize:
         """Returns the size of a batch that is sampled at once."""
-        return batch_size(rows, self.memory.sample_batch_tokens, packed=False)
+        return batch_size(rows, self.memory.sample_batch_tokens, "aligned")
 
     def rest(self) -> None:
         """Sends models that wait on the CPU back there."""
