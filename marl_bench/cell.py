@@ -3,10 +3,8 @@
 import dataclasses
 import math
 import resource
-import shutil
 import statistics
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,13 @@ from typing import Any
 import torch
 
 from marl_bench.batches import Rollout
+from marl_bench.cell_files import cell_checkpoints, clear_unfinished, save_best_policy, save_models
+from marl_bench.disk_space import full_disk_named, is_disk_full
 from marl_bench.errors import Interrupted, MarlBenchError
 from marl_bench.evaluation.evaluate import Evaluated, evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.evaluation.results import aggregate
-from marl_bench.interfaces import BaselineSpec, PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
-from marl_bench.macro_traces import MACRO_ACTIONS
+from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors
 from marl_bench.models.loading import check_window, load_tokenizer
@@ -35,12 +34,13 @@ from marl_bench.run_dir import (
     RECORD,
     SAMPLES,
     TIMINGS,
-    folder_written_atomically,
     read_jsonl,
     write_json_atomically,
     write_jsonl_atomically,
 )
+from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData, prepare_data
+from marl_bench.training.guards import trouble
 from marl_bench.training.ppo import Budget, PpoRun, train_ppo
 from marl_bench.training.progress import Progress
 from marl_bench.training.rollout import check_needs, roll_out
@@ -51,6 +51,7 @@ from marl_bench.training.shared_stages import (
     finished_stages,
     run_shared_stages,
 )
+from marl_bench.training.state import seed_everything
 from marl_bench.training.traces import Tracing, write_macro_traces
 
 
@@ -96,32 +97,45 @@ class Worker:
             [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs],
         )
         plan = self.plan
-        run_shared_stages(
-            SharedWork(plan.run_dir, plan.config, self.spec, self.task, self.prepared(), plan.base_model, progress)
-        )
+        with full_disk_named(plan.run_dir.root):
+            run_shared_stages(
+                SharedWork(
+                    plan.run_dir,
+                    plan.config,
+                    self.spec,
+                    self.task,
+                    self.prepared(),
+                    plan.base_model,
+                    progress,
+                    plan.config_hash,
+                )
+            )
 
     def run_cell(self, arm: ArmPlan, seed: int, progress: Progress) -> None:
-        """Trains, evaluates and records one cell; a failure is recorded and raised again."""
+        """Trains, evaluates and records one cell, going on from its newest checkpoint; a failure is recorded and raised again."""
         stages = finished_stages(self.plan.run_dir, self.plan.config, self.spec)
         if stages is None:
             raise MarlBenchError("the shared stages are not finished; run the experiment from its start.")
         check_same_data(stages, self.prepared())
         folder = self.plan.run_dir.cell(arm.name, seed)
-        for name in (RECORD, CURVE, TIMINGS, SAMPLES, MACRO_ACTIONS):
-            (folder / name).unlink(missing_ok=True)
-        for name in ("policy", "critic"):
-            shutil.rmtree(folder / name, ignore_errors=True)
         record = self._first_record(arm, seed, stages)
-        write_json_atomically(folder / RECORD, record.to_json())
-        try:
-            finished = self._train_and_evaluate(arm, seed, folder, stages, record, progress)
-        except Interrupted:
-            raise
-        except Exception as error:
-            failed = dataclasses.replace(record, status="failed", error=f"{type(error).__name__}: {error}")
-            write_json_atomically(folder / RECORD, failed.to_json())
-            raise
-        write_json_atomically(folder / RECORD, finished.to_json())
+        checkpoints = cell_checkpoints(self.plan, arm, record, progress)
+        with full_disk_named(folder):
+            clear_unfinished(folder)
+            seed_everything(seed)
+            write_json_atomically(folder / RECORD, record.to_json())
+            try:
+                finished = self._train_and_evaluate(arm, checkpoints, stages, record, progress)
+            except Interrupted:
+                raise
+            except Exception as error:
+                if not is_disk_full(error):
+                    text = f"{type(error).__name__}: {error}"
+                    failed = dataclasses.replace(record, status="failed", error=text, problems=trouble(folder))
+                    write_json_atomically(folder / RECORD, failed.to_json())
+                raise
+            write_json_atomically(folder / RECORD, finished.to_json())
+        checkpoints.remove()
 
     @property
     def primary_metric(self) -> str:
@@ -141,19 +155,20 @@ class Worker:
         return self._prepared
 
     def _train_and_evaluate(
-        self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, record: RunRecord, progress: Progress
+        self, arm: ArmPlan, checkpoints: Checkpoints, stages: SharedStages, record: RunRecord, progress: Progress
     ) -> RunRecord:
-        config, spec = self.plan.config, self.registry.baseline(arm.baseline)
-        began = time.perf_counter()
+        config, spec, seed = self.plan.config, self.registry.baseline(arm.baseline), record.seed
+        folder = self.plan.run_dir.cell(arm.name, seed)
         if spec.kind == "policy":
-            trained = self._train(arm, seed, folder, stages, spec, progress)
+            trained = self._train(arm, checkpoints, stages, seed, progress)
         else:
+            checkpoints.go_on_from(None)
             reward_model = stages.reward_model.folder if stages.reward_model else None
             trainer = spec.build()
             context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
             policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
             trained = Trained(self._actors(stages, policy=policy, critic_scale=None), Budget(0, 0, 0), {})
-        ended = time.perf_counter()
+        trained_seconds = checkpoints.seconds()
         evaluated = evaluate_policy(
             trained.actors,
             self.task,
@@ -165,7 +180,8 @@ class Worker:
         )
         result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
-        problems = [*result.problems, *self._write_traces(trained, stages, evaluated, folder)]
+        traces = self._write_traces(trained, stages, evaluated, folder)
+        problems = [*result.problems, *traces, *trouble(folder, trained.actors.halvings.notices)]
         metrics, unscored = aggregate(result, score=self.primary_metric)
         return dataclasses.replace(
             record,
@@ -181,30 +197,37 @@ class Worker:
             unscored=unscored,
             problems=problems,
             higher_is_better=dict(result.higher_is_better),
-            costs=_costs(folder, began=began, trained=ended, updates=trained.budget.updates),
+            costs=_costs(folder, checkpoints, trained_seconds=trained_seconds, updates=trained.budget.updates),
         )
 
     def _train(
-        self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, spec: BaselineSpec, progress: Progress
+        self, arm: ArmPlan, checkpoints: Checkpoints, stages: SharedStages, seed: int, progress: Progress
     ) -> Trained:
+        folder = self.plan.run_dir.cell(arm.name, seed)
         config = self.plan.config
         data = self.prepared().data
         ppo = arm.ppo(config)
         actors = self._actors(stages, policy=stages.sft.folder, critic_scale=stages.critic_scale(ppo))
         rule = self._fitted_rule(arm, actors)
         length = self._mean_macro_length(rule, actors)
-        baseline: PolicyBaseline = spec.build(PolicyContext(ppo, rule, length))  # type: ignore[assignment]  # kind says so
+        build = self.registry.baseline(arm.baseline).build
+        baseline: PolicyBaseline = build(PolicyContext(ppo, rule, length))  # type: ignore[assignment]  # a policy baseline's
         check_needs(baseline.needs, arm=arm.label)
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
-        run = PpoRun(arm.label, seed, config.sampling, stages.score_std, folder, config.sampler.importance_cap)
+        run = PpoRun(
+            arm.label,
+            seed,
+            config.sampling,
+            stages.score_std,
+            folder,
+            checkpoints=checkpoints,
+            guards=config.guards,
+            importance_cap=config.sampler.importance_cap,
+        )
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
-        critic = actors.critic.classifier if actors.critic is not None else None
-        for name, model in (("policy", actors.policy), ("critic", critic)):
-            if model is not None:
-                with folder_written_atomically(folder / name) as temporary:
-                    model.save_pretrained(temporary)
-                    actors.tokenizer.save_pretrained(temporary)
+        save_models(folder, actors)
+        save_best_policy(folder, actors, checkpoints)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
@@ -238,7 +261,9 @@ class Worker:
             device=device,
             rewards=parse_reward_sources(self.plan.config.reward.sources),
         )
-        return dataclasses.replace(actors, sampler=self._samplers.of(actors.policy, start_from=stages.sft.folder))
+        if self.plan.config.guards.out_of_memory == "stop":
+            actors.halvings.forbid()
+        return dataclasses.replace(actors, sampler=self._samplers.of(actors, start_from=stages.sft.folder))
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:
@@ -301,11 +326,11 @@ class Worker:
         )
 
 
-def _costs(folder: Path, *, began: float, trained: float, updates: int) -> Mapping[str, Any]:
+def _costs(folder: Path, checkpoints: Checkpoints, *, trained_seconds: float, updates: int) -> Mapping[str, Any]:
     timings = list(read_jsonl(folder / TIMINGS)) if (folder / TIMINGS).exists() else []
-    ended = time.perf_counter()
+    ended = checkpoints.seconds()
     seconds = {part: sum(line[f"{part}_seconds"] for line in timings) for part in ("rollout", "update", "reward_wait")}
-    seconds |= {"evaluation": ended - trained, "total": ended - began}
+    seconds |= {"evaluation": ended - trained_seconds, "total": ended}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
     costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak, "finished_at": now()}
     if updates:
@@ -313,6 +338,8 @@ def _costs(folder: Path, *, began: float, trained: float, updates: int) -> Mappi
         costs["seconds_per_update"] = statistics.median(
             line["rollout_seconds"] + line["update_seconds"] for line in timings
         )
+    if notes := checkpoints.notes():
+        costs["resumed"] = notes
     return costs
 
 

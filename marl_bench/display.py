@@ -61,13 +61,16 @@ class TimeLeft:
         share_of_cells = cells / work.cells
         self._total = (work.shared() if shared else 0.0) + work.all_cells() * share_of_cells / self._lanes
         self._done: dict[str, float] = {}
+        self._done_before: dict[str, float] = {}
 
     def take(self, event: Event) -> None:
         """Takes notice of an event."""
-        if event.kind == "step":
+        if event.kind in ("step", "resumed"):
             work = self._work.stages.get(event.stage, 0.0) * event.done / max(event.total, 1)
             lanes = 1 if event.job.arm is None else self._lanes
             self._done[f"{event.job.name} {event.stage}"] = work / lanes
+            if event.kind == "resumed":
+                self._done_before[f"{event.job.name} {event.stage}"] = work / lanes
         elif event.kind == "done" and event.job.arm is not None:
             self._done[f"{event.job.name} evaluation"] = self._work.evaluation / self._lanes
 
@@ -77,7 +80,9 @@ class TimeLeft:
 
     def seconds(self) -> float | None:
         """Returns the seconds left, or None before anything is known."""
-        share = self.share_done()
+        before = sum(self._done_before.values())  # took no time of this process
+        done, rest = sum(self._done.values()) - before, self._total - before
+        share = min(1.0, done / rest) if rest > 0 else 1.0
         return (time.monotonic() - self._began) * (1 - share) / share if share > 0.01 else None
 
 
@@ -107,6 +112,10 @@ class Lines:
             figures = "".join(f" {key} {value:.3f}" for key, value in event.figures.items())
             left = duration(self._time_left.seconds())
             text = f"{name}: {event.stage} {event.done}/{event.total}{figures}, {left} left"
+        elif event.kind == "resumed":
+            text = f"{name}: {event.stage} {event.done}/{event.total} were finished before"
+        elif event.kind == "note":
+            text = f"{name}: {event.text}"
         else:
             text = f"{name}: {event.kind}" + (f": {event.error}" if event.error else "")
         print(text, file=self._stream, flush=True)
@@ -143,7 +152,9 @@ class Bars:
         name = event.job.name
         if event.kind == "started":
             self._bars[name] = self._progress.add_task(name, total=None, status="loading")
-        elif event.kind == "step":
+        elif event.kind == "note":
+            self._progress.console.print(f"{name}: {event.text}", markup=False, highlight=False)
+        elif event.kind in ("step", "resumed"):
             figures = "".join(f"  {key} {value:.3f}" for key, value in event.figures.items())
             noun = "update" if event.stage == "ppo" else f"{event.stage} step"
             status = f"{noun} {event.done}/{event.total}{figures}"

@@ -130,6 +130,22 @@ class TrainingError(MarlBenchError, RuntimeError):
     exit_status = 1
 
 
+class DiskFullError(MarlBenchError, OSError):
+    """The disk of the experiment is full; what was written is whole."""
+
+    exit_status = 1
+
+
+class CheckpointError(MarlBenchError, ValueError):
+    """A checkpoint is damaged, or belongs to another training."""
+
+
+class OutOfMemoryError(MarlBenchError, MemoryError):
+    """Not even the smallest micro-batch fits into memory, or making it smaller was forbidden; what was done is kept."""
+
+    exit_status = 1
+
+
 class CellFailedError(MarlBenchError, RuntimeError):
     """One or more cells of the experiment failed; the others are complete and, if there are any, compared in `comparison`."""
 
@@ -141,6 +157,6 @@ class CellFailedError(MarlBenchError, RuntimeError):
 
 
 class Interrupted(MarlBenchError):  # noqa: N818 (an interruption is not an error of anyone)
-    """The user pressed Ctrl-C; the write in progress was finished."""
+    """The user pressed Ctrl-C, or the system asked to end; the write in progress was finished."""
 
     exit_status = 130

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
-from marl_bench.errors import Interrupted, MarlBenchError
+from marl_bench.errors import DiskFullError, Interrupted, MarlBenchError
 from marl_bench.planning import ArmPlan, Plan
+from marl_bench.run_dir import works_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,25 +36,29 @@ class Event:
 
     Attributes:
         job: The job it is about.
-        kind: `started`, `step`, `done`, `failed` or `stopped`.
+        kind: `started`, `resumed` (`done` of `total` steps were finished by a process before), `step`, `note`, `done`, `failed` or `stopped`.
         stage: Stage of a step.
         done: Finished steps of the stage.
         total: All steps of the stage.
         figures: Latest figures of the stage.
         error: Text of a failure.
+        text: Text of a note.
         traceback: Its traceback.
         exit_status: Exit status that the failure asks for.
+        disk_full: True if the failure will befall all others too.
     """
 
     job: Job
-    kind: Literal["started", "step", "done", "failed", "stopped"]
+    kind: Literal["started", "resumed", "step", "note", "done", "failed", "stopped"]
     stage: str = ""
     done: int = 0
     total: int = 0
     figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
     error: str = ""
+    text: str = ""
     traceback: str = ""
     exit_status: int = 1
+    disk_full: bool = False
 
 
 class _Process:
@@ -107,27 +112,38 @@ class LocalExecutor:
         """Runs jobs side by side, in order, and returns the last event of each that failed.
 
         Raises:
-            Interrupted: Ctrl-C; the workers have finished the write in progress.
+            Interrupted: Ctrl-C or SIGTERM; the workers have written checkpoints.
+            DiskFullError: The disk is full; the other workers have stopped too.
         """
-        waiting = list(reversed(jobs))
         failures: list[Event] = []
-        with _ctrl_c_sets(self._stop):
-            while True:
-                if not self._stop.is_set():
-                    for worker in self._processes:
-                        if worker.job is None and waiting:
-                            worker.give(waiting.pop())
-                busy = [worker for worker in self._processes if worker.job is not None]
-                if not busy:
-                    break
-                for worker in busy:
-                    for event in self._events(worker):
-                        self._listener(event)
-                        if event.kind == "failed":
-                            failures.append(event)
+        with _asked_to_stop() as asked:
+            for event in self._all_events(list(reversed(jobs)), asked):
+                self._listener(event)
+                if event.kind == "failed":
+                    failures.append(event)
+                if event.disk_full:
+                    self._stop.set()
+            for event in failures:
+                if event.disk_full:
+                    raise DiskFullError(event.error)
             if self._stop.is_set():
-                raise Interrupted("stopped; the same command again goes on from what is finished.")
+                raise Interrupted("stopped; the same command again goes on from here.")
         return failures
+
+    def _all_events(self, waiting: list[Job], asked: Callable[[], bool]) -> Iterator[Event]:
+        """Gives the waiting jobs, last first, to idle workers, and yields what the workers tell until all are idle."""
+        while True:
+            if asked():
+                self._stop.set()
+            if not self._stop.is_set():
+                for worker in self._processes:
+                    if worker.job is None and waiting:
+                        worker.give(waiting.pop())
+            busy = [worker for worker in self._processes if worker.job is not None]
+            if not busy:
+                return
+            for worker in busy:
+                yield from self._events(worker)
 
     def _events(self, worker: _Process) -> Iterator[Event]:
         """Yields what a worker has to tell, waiting a moment for it."""
@@ -167,22 +183,29 @@ class LocalExecutor:
 
 
 @contextmanager
-def _ctrl_c_sets(stop: Any) -> Iterator[None]:
-    """Makes the first Ctrl-C ask the workers to stop; a second one interrupts at once."""
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Gives what tells whether Ctrl-C was pressed, or SIGTERM came, which clusters send before they end a job.
+
+    A second Ctrl-C interrupts at once.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: False
         return
+    asked = False
 
-    def ask(*_: object) -> None:
-        if stop.is_set():
+    # Sets nothing that has a lock: the signal may come while the main thread holds it.
+    def ask(number: int, _: object) -> None:
+        nonlocal asked
+        if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
-        stop.set()
+        asked = True
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _PipeProgress:
@@ -196,10 +219,19 @@ class _PipeProgress:
         now = time.monotonic()
         if done == total or now - self._last >= 0.1:
             self._last = now
-            try:
-                self._connection.send(Event(self._job, "step", stage, done, total, figures))
-            except OSError as error:  # the parent was interrupted twice and has gone
-                raise Interrupted("the main process has ended.") from error
+            self._send(Event(self._job, "step", stage, done, total, figures))
+
+    def resumed(self, stage: str, done: int, total: int) -> None:
+        self._send(Event(self._job, "resumed", stage, done, total))
+
+    def note(self, text: str) -> None:
+        self._send(Event(self._job, "note", text=text))
+
+    def _send(self, event: Event) -> None:
+        try:
+            self._connection.send(event)
+        except OSError as error:  # the parent was interrupted twice and has gone
+            raise Interrupted("the main process has ended.") from error
 
     def stop_requested(self) -> bool:
         return bool(self._stop.is_set())
@@ -207,8 +239,18 @@ class _PipeProgress:
 
 def _work(plan: Plan, connection: Connection, stop: Any) -> None:
     """Runs in the worker process: takes jobs from the pipe until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    # The parent decides what Ctrl-C means, and SIGTERM, which a cluster sends to all processes of a job.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    with works_in(plan.run_dir):
+        _take_jobs(plan, connection, stop)
+
+
+def _take_jobs(plan: Plan, connection: Connection, stop: Any) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None or not parent.is_alive():
+        return  # jobs in the pipe are those of a process that was killed; another may be at work here
     worker = None
     while True:
         try:
@@ -229,7 +271,12 @@ def _work(plan: Plan, connection: Connection, stop: Any) -> None:
             event = Event(job, "stopped")
         except MarlBenchError as error:
             event = Event(
-                job, "failed", error=str(error), traceback=traceback.format_exc(), exit_status=error.exit_status
+                job,
+                "failed",
+                error=str(error),
+                traceback=traceback.format_exc(),
+                exit_status=error.exit_status,
+                disk_full=isinstance(error, DiskFullError),
             )
         except Exception as error:  # noqa: BLE001 (one cell's failure must not end the others)
             event = Event(job, "failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())

@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from marl_bench.config import RunConfig
 from marl_bench.config_layers import resolve
+from marl_bench.disk_space import full_disk_named
 from marl_bench.errors import CellFailedError, DataError, MarlBenchError, ModelError
 from marl_bench.executors import Event, Job, LocalExecutor
 from marl_bench.models.vllm_install import check_sampler
@@ -17,7 +19,18 @@ from marl_bench.plugins import Registry
 from marl_bench.reporting.comparison import Comparison
 from marl_bench.reporting.report import write_report
 from marl_bench.reward_sources import parse_reward_sources
-from marl_bench.run_dir import SAMPLES, STAGE, check_free, claim, locked, make_writable, read_record
+from marl_bench.run_dir import (
+    CHECKPOINTS,
+    SAMPLES,
+    STAGE,
+    RunDir,
+    check_free,
+    claim,
+    locked,
+    make_writable,
+    read_record,
+    remove_leftovers,
+)
 
 Listener = Callable[[Event], None]
 
@@ -84,12 +97,14 @@ def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
     Raises:
         RunFolderError: The folder cannot be used.
         CellFailedError: A cell failed; the others are complete and the report shows them.
-        Interrupted: Ctrl-C.
+        DiskFullError: The disk is full; nothing is damaged.
+        Interrupted: Ctrl-C or SIGTERM.
     """
     check_plan(plan)
     run_dir = plan.run_dir
     make_writable(run_dir)
-    with locked(run_dir):
+    with locked(run_dir), full_disk_named(run_dir.root):
+        _tidy(run_dir)
         claim(run_dir, plan.config.model_dump(mode="json"), config_hash=plan.config_hash)
         todo = remaining(plan)
         failures: list[Event] = []
@@ -104,6 +119,22 @@ def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
     if failures:
         raise _cells_failed(failures, plan, comparison)
     return comparison
+
+
+def _tidy(run_dir: RunDir) -> None:
+    """Removes what a killed process left half written; only the process that holds the folder may do so."""
+    shared = run_dir.root / "shared"
+    for folder in (shared, *shared.glob("*"), *shared.glob(f"{CHECKPOINTS}/*"), *run_dir.cells.glob("*")):
+        remove_leftovers(folder)
+    for folder in shared.glob(f"{CHECKPOINTS}/*"):
+        if (run_dir.shared(folder.name) / STAGE).exists():
+            shutil.rmtree(folder)
+    for folder in run_dir.cells.glob(f"*/{CHECKPOINTS}"):
+        record = read_record(folder.parent)
+        if record is not None and record.status == "complete":
+            shutil.rmtree(folder)
+        else:
+            remove_leftovers(folder)
 
 
 def remaining(plan: Plan) -> Todo:

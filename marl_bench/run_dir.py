@@ -6,6 +6,7 @@ Layout::
     <experiment>/shared/sft/            from_pretrained folder, with stage.json beside the weights
     <experiment>/shared/reward_model/   likewise
     <experiment>/cells/<arm>-seed<k>/   metrics.jsonl  timings.jsonl  samples.jsonl  macro_actions.jsonl  policy/  critic/  record.json
+    ... with checkpoints/ in shared/ and in the cells until they are complete
     <experiment>/diagnose/              what marl-bench diagnose found
     <experiment>/evaluations/<name>/    what marl-bench evaluate found: config.yaml, cells, report, as in an experiment
     <experiment>/sampling/<hash>/       samples of best-of-n and sweep-temperature: config.yaml, cells/<arm>-seed<k>/temperature_<t>.jsonl
@@ -21,10 +22,16 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
+
+try:
+    import fcntl
+except ImportError:  # Windows, where the workers of a killed process are not waited for
+    fcntl = None  # type: ignore[assignment]
 
 import yaml
 from filelock import FileLock, Timeout
@@ -40,8 +47,13 @@ CURVE = "metrics.jsonl"
 TIMINGS = "timings.jsonl"
 SAMPLES = "samples.jsonl"
 STAGE = "stage.json"
+CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
 ENGINE_LOG = "vllm.log"
+WORKERS_LOCK = ".workers"
+
+
+_ORPHAN_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +93,7 @@ def file_written_atomically(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
+        _sync(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -131,18 +144,39 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def folder_written_atomically(path: Path) -> Iterator[Path]:
-    """Gives a temporary sibling folder that replaces `path` when the block ends without an error."""
+    """Gives a temporary sibling folder that replaces `path`, its files safe on the disk, when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield temporary
         temporary.chmod(0o755)
+        for written in (*temporary.rglob("*"), temporary):
+            _sync(written)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
+        _sync(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files and folders that atomic writes left in a folder when their process was killed."""
+    for path in folder.glob(".*.*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -160,9 +194,40 @@ def locked(run_dir: RunDir) -> Iterator[None]:
             f"{run_dir.root}: another marl-bench is working in this folder; wait for it or choose another --out."
         ) from error
     try:
+        _wait_for_orphans(run_dir)
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def works_in(run_dir: RunDir) -> Iterator[None]:
+    """Marks a worker process as one that may write into the folder, until it ends.
+
+    The workers of a process that was killed end soon after it, yet not at once; a new one waits for them.
+    """
+    if fcntl is None:
+        yield
+        return
+    with (run_dir.root / WORKERS_LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def _wait_for_orphans(run_dir: RunDir) -> None:
+    if fcntl is None:
+        return
+    with (run_dir.root / WORKERS_LOCK).open("a") as file:
+        for _ in range(int(_ORPHAN_SECONDS * 20)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.05)
+            else:
+                return
+    raise RunFolderError(
+        f"{run_dir.root}: worker processes of a marl-bench that has ended still work in this folder; end them, or choose another --out."
+    )
 
 
 def check_free(run_dir: RunDir, *, config_hash: str) -> None:
@@ -181,7 +246,7 @@ def check_free(run_dir: RunDir, *, config_hash: str) -> None:
             )
     elif root.exists() and not root.is_dir():
         raise RunFolderError(f"{root}: is a file; choose a folder with --out.")
-    elif root.is_dir() and any(entry.name != LOCK for entry in root.iterdir()):
+    elif root.is_dir() and any(entry.name not in (LOCK, WORKERS_LOCK) for entry in root.iterdir()):
         raise RunFolderError(f"{root}: is not empty and holds no experiment; choose an empty or new folder with --out.")
 
 

@@ -90,6 +90,7 @@ def policy_kl(
         lambda rows: response_log_probs(actors.reference, rows, temperature=temperature).token_log_probs,
         tokens,
         size=size,
+        halvings=actors.halvings,
     )
     differences = -reference if greedy else sampled.samples.token_log_probs - reference
     summed: list[float] = torch.where(tokens.response_mask, differences, 0).sum(dim=1).tolist()

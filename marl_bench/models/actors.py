@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from marl_bench.models.halving_sampler import HalvingSampler
 from marl_bench.models.loading import (
     SCORE_OFFSET,
     check_same_vocabulary,
@@ -14,6 +15,7 @@ from marl_bench.models.loading import (
     load_reward_model,
     load_tokenizer,
 )
+from marl_bench.models.out_of_memory import Halvings
 from marl_bench.models.rewards import make_reward
 from marl_bench.models.sampling import ModelSampler, Sampler
 from marl_bench.models.scoring import TokenValues
@@ -32,6 +34,7 @@ class Actors:
         critic: A model of its own, or None for baselines without one.
         reward: What gives the scores.
         sampler: Samples from the policy as it stands.
+        halvings: The sizes of micro-batches that fit into memory, known to all that these models do.
     """
 
     tokenizer: Any
@@ -40,6 +43,7 @@ class Actors:
     critic: TokenValues | None
     reward: Reward
     sampler: Sampler
+    halvings: Halvings = dataclasses.field(default_factory=Halvings)
 
 
 OWN_REWARD = (RewardSource(OWN, 1.0, "task", ""),)
@@ -78,6 +82,7 @@ def load_actors(
     if reward_model is not None:
         check_same_vocabulary(tokenizer, load_tokenizer(str(reward_model)), name=f"reward model '{reward_model}'")
     trained = load_policy(str(policy), dtype=dtype).to(device)
+    halvings = Halvings()
     return Actors(
         tokenizer=tokenizer,
         policy=trained,
@@ -88,8 +93,10 @@ def load_actors(
             reward_model=None if reward_model is None else head(reward_model).requires_grad_(False),
             dtype=dtype,
             device=device,
+            halvings=halvings,
         ),
-        sampler=ModelSampler(trained),
+        sampler=HalvingSampler(ModelSampler(trained), halvings),
+        halvings=halvings,
     )
 
 

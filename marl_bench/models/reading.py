@@ -1,21 +1,23 @@
 """Rollouts of responses that exist already: nothing is sampled, the models only read."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from marl_bench.batches import Rollout, Tokens
-from marl_bench.models.actors import Actors
 from marl_bench.models.offsets import response_offsets
 from marl_bench.models.prompts import encode_prompts
 from marl_bench.models.sampling import row_seed
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import EvalSample, Prompt
 
+if TYPE_CHECKING:
+    from marl_bench.models.actors import Actors
+
 
 def read_responses(
-    actors: Actors, samples: Sequence[EvalSample], *, temperature: float, needs: frozenset[str], batch_size: int
+    actors: "Actors", samples: Sequence[EvalSample], *, temperature: float, needs: frozenset[str], batch_size: int
 ) -> Rollout:
     """Returns the samples as the rollout that a termination rule reads; only what it needs is computed.
 

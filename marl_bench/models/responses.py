@@ -83,7 +83,7 @@ def respond(
         )
     )
     return SampledResponses(
-        _concatenate([part.samples for part in parts], pad_id=tokenizer.pad_token_id),
+        joined_samples([part.samples for part in parts], pad_id=tokenizer.pad_token_id),
         [response for part in parts for response in part.responses],
         [seed for part in parts for seed in part.row_seeds],
     )
@@ -174,7 +174,8 @@ def _as_records(tokens: Tokens, prompts: Sequence[Prompt], indices: Sequence[int
     return [Response(prompt.id, text, len(row), finished, index) for prompt, text, row, finished, index in rows]
 
 
-def _concatenate(parts: Sequence[Samples], *, pad_id: int) -> Samples:
+def joined_samples(parts: Sequence[Samples], *, pad_id: int) -> Samples:
+    """Returns the rows of all parts."""
     if len(parts) == 1:
         return parts[0]
     left = max(part.tokens.prompt_width for part in parts)

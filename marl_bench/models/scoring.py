@@ -13,6 +13,7 @@ from torch import nn
 
 from marl_bench.batches import Tokens
 from marl_bench.models.loading import SCORE_OFFSET
+from marl_bench.models.out_of_memory import SCORING, Halvings
 
 
 class TokenValues(nn.Module):
@@ -102,9 +103,26 @@ def trimmed(tokens: Tokens) -> Tokens:
     )
 
 
+def in_micro_batches(
+    compute: Callable[[Tokens], torch.Tensor], tokens: Tokens, *, size: int, halvings: Halvings | None = None
+) -> torch.Tensor:
+    """Returns [B] or [B, T] float32: `compute` of every row without gradients, [b, t] results padded with 0 and put back in order.
+
+    Args:
+        compute: Gives [b] or [b, t] float32 for b rows.
+        tokens: All rows.
+        size: Rows of a micro-batch.
+        halvings: Halves them where memory runs out; None leaves that an error.
+    """
+    if halvings is None:
+        return _in_micro_batches(compute, tokens, size)
+    return halvings.retried(
+        SCORING, min(size, max(len(tokens), 1)), lambda fitting: _in_micro_batches(compute, tokens, fitting)
+    )
+
+
 @torch.no_grad()
-def in_micro_batches(compute: Callable[[Tokens], torch.Tensor], tokens: Tokens, *, size: int) -> torch.Tensor:
-    """Returns [B] or [B, T] float32: `compute` of every row without gradients, [b, t] results padded with 0 and put back in order."""
+def _in_micro_batches(compute: Callable[[Tokens], torch.Tensor], tokens: Tokens, size: int) -> torch.Tensor:
     result: torch.Tensor | None = None
     for index, rows in micro_batches(tokens, size=size):
         part = compute(rows)

@@ -4,9 +4,8 @@ Token PPO is this trainer with one token a macro action.
 """
 
 import dataclasses
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,23 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from marl_bench.config import PpoConfig, SamplingConfig
-from marl_bench.errors import ConfigError, TrainingError
+from marl_bench.config import GuardConfig, PpoConfig, SamplingConfig
+from marl_bench.errors import ConfigError
 from marl_bench.evaluation.measure import oracle_scores
 from marl_bench.interfaces import PolicyBaseline, Task
 from marl_bench.macro.diagnostics import macro_figures, macro_length_histogram
-from marl_bench.macro.mismatch import mismatch_figures
 from marl_bench.models.actors import Actors
 from marl_bench.models.responses import log_prob_temperature
 from marl_bench.records import Prompt
 from marl_bench.run_dir import CURVE, TIMINGS, append_jsonl
+from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.experience import PreparedExperience, prepare_experience, token_rewards
+from marl_bench.training.guards import Watch
 from marl_bench.training.kl_control import next_kl_coef
 from marl_bench.training.progress import Progress, report_step
-from marl_bench.training.rollout import ScoredRollout, roll_out
+from marl_bench.training.resume import Boundaries
+from marl_bench.training.rollout import ScoredRollout, roll_out, rollout_figures
+from marl_bench.training.state import packed, unpacked
 from marl_bench.training.update import Learner, Tally, UpdateSettings, make_optimizers, minibatch_order, update
 
 
@@ -41,6 +43,8 @@ class PpoRun:
         sampling: How responses are drawn.
         score_std: Spread of the scores over SFT samples, for scaled scores.
         folder: Where `metrics.jsonl` and `timings.jsonl` go.
+        checkpoints: Of this training; None keeps none.
+        guards: What happens when the training goes wrong.
         importance_cap: Bound of the importance weights for responses of another engine, or None.
     """
 
@@ -49,6 +53,8 @@ class PpoRun:
     sampling: SamplingConfig
     score_std: float
     folder: Path
+    checkpoints: Checkpoints | None = None
+    guards: GuardConfig = dataclasses.field(default_factory=GuardConfig)
     importance_cap: float | None = None
 
 
@@ -102,16 +108,22 @@ class Pending:
 def train_ppo(
     run: PpoRun, actors: Actors, task: Task, baseline: PolicyBaseline, prompts: Sequence[Prompt], progress: Progress
 ) -> Budget:
-    """Trains `actors.policy` (and critic) in place, writing one line an update to the cell's folder.
+    """Trains `actors.policy` (and critic) in place, writing one line an update to the cell's folder; goes on from its newest checkpoint.
 
     Raises:
         TrainingError: Something is not finite or an invariant broke; the lines of the finished updates stay.
+        CheckpointError: The newest checkpoint is of another training.
         Interrupted: The user asked to stop.
     """
     trainer = _Trainer(run, actors, task, baseline, prompts)
+    boundaries = Boundaries(run.checkpoints, trainer, progress)
+    if boundaries.restore():
+        progress.resumed("ppo", trainer.standing.updates, trainer.updates)
     while trainer.standing.updates < trainer.updates:
-        line = trainer.step()
+        line = trainer.step(boundaries.reached)
         append_jsonl(run.folder / CURVE, line)
+        trainer.watch.take(line, progress)  # may stop here: the checkpoint before is the last good state
+        boundaries.reached(last=trainer.standing.updates == trainer.updates)
         report_step(progress, "ppo", trainer.standing.updates, trainer.updates, score=line["score"], kl=line["kl"])
     standing = trainer.standing
     return Budget(standing.updates, standing.responses, standing.tokens)
@@ -131,17 +143,50 @@ class _Trainer:
         self.learner = Learner(actors, make_optimizers(actors, ppo, steps=steps), Accelerator(), baseline)
         self.shuffle = torch.Generator().manual_seed(run.seed)
         self.standing = Standing(0, ppo.kl_coef)
+        self.pending: Pending | None = None
+        self.watch = Watch(run.guards, run.folder, actors.halvings)
 
     @property
     def where(self) -> str:
         """Names arm, seed and update in errors."""
         return f"arm '{self.run.arm}', seed {self.run.seed}, update {self.standing.updates + 1}"
 
-    def step(self) -> dict[str, Any]:
-        """Makes one update and returns its line of the curve: roll out, reward, experience, update, observe KL."""
-        pending = self._roll_out()
-        pending = self._learn(pending)
-        return self._observe(pending)
+    def position(self) -> str:
+        """Names the boundary that is reached."""
+        between = f"update-{self.standing.updates:06d}"
+        return between if self.pending is None else f"{between}-step-{self.pending.tally.steps:06d}"
+
+    def fresh_score(self) -> float | None:
+        """Returns the mean score of the rollout if the policy is still the one that sampled it."""
+        pending = self.pending
+        return None if pending is None or pending.tally.steps else float(pending.scored.scores.mean())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns where the loop stands; models and optimizers are saved beside it."""
+        return {
+            "standing": packed(self.standing),
+            "pending": packed(self.pending),
+            "shuffle": self.shuffle.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to where the loop stood."""
+        self.standing, self.pending = unpacked(state["standing"]), unpacked(state["pending"])
+        self.shuffle.set_state(state["shuffle"])
+
+    def step(self, reached: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """Makes one update, or the rest of it, and returns its line of the curve: roll out, reward, experience, update, observe KL.
+
+        Args:
+            reached: Called at each boundary within: after the rollout and after each optimizer step.
+        """
+        if self.pending is None:
+            self.pending = self._roll_out()
+            reached()
+        self.pending = self._learn(self.pending, reached)
+        line = self._observe(self.pending)
+        self.pending = None
+        return line
 
     def _roll_out(self) -> Pending:
         run, ppo, number = self.run, self.ppo, self.standing.updates
@@ -155,7 +200,7 @@ class _Trainer:
             needs=self.learner.baseline.needs,
             seed_parts=(run.seed, "train", number + 1),
         )
-        _check_rollout(scored, self.where)
+        self.watch.check_rollout(scored, self.where)
         rewards = token_rewards(
             scored.rollout, scored.scores, ppo=ppo, kl_coef=self.standing.kl_coef, score_std=run.score_std
         )
@@ -165,20 +210,39 @@ class _Trainer:
         order = minibatch_order(len(prepared.experience.tokens), ppo, self.shuffle)
         seconds = {"rollout": time.perf_counter() - began, "reward_wait": scored.reward_wait_seconds}
         learning_rate = self.learner.optimizers.policy_schedule.get_last_lr()[0]
-        return Pending(scored, prepared, order, Tally(), learning_rate, seconds)
+        tally = Tally(skipped_in_a_row=self.watch.history.skipped_steps)
+        return Pending(scored, prepared, order, tally, learning_rate, seconds)
 
-    def _learn(self, pending: Pending) -> Pending:
-        began = time.perf_counter()
+    def _learn(self, pending: Pending, reached: Callable[[], None]) -> Pending:
+        before, began = pending.seconds.get("update", 0.0), time.perf_counter()
         settings = UpdateSettings(
             ppo=self.ppo,
             temperature=log_prob_temperature(self.run.sampling),
             kl_coef=self.standing.kl_coef,
             exact=self.learner.actors.policy.dtype == torch.float32,
+            guards=self.run.guards,
             where=self.where,
         )
-        tally = update(self.learner, pending.prepared.experience, pending.order, settings=settings, tally=pending.tally)
-        seconds = {**pending.seconds, "update": time.perf_counter() - began}
-        return dataclasses.replace(pending, tally=tally, seconds=seconds)
+
+        def stands(tally: Tally) -> Pending:
+            seconds = {**pending.seconds, "update": before + time.perf_counter() - began}
+            return dataclasses.replace(pending, tally=tally, seconds=seconds)
+
+        def after_step(tally: Tally) -> None:
+            self.pending = stands(tally)
+            reached()
+
+        experience = pending.prepared.experience
+        return stands(
+            update(
+                self.learner,
+                experience,
+                pending.order,
+                settings=settings,
+                tally=pending.tally,
+                after_step=after_step,
+            )
+        )
 
     def _observe(self, pending: Pending) -> dict[str, Any]:
         """Writes down what the update was, moves the KL coefficient and returns the line of the curve."""
@@ -187,7 +251,7 @@ class _Trainer:
         times = {f"{name}_seconds": value for name, value in pending.seconds.items()}
         append_jsonl(self.run.folder / TIMINGS, {"update": number, **times})
         figures = _figures(scored, pending.prepared, pending.tally, self.task, self.ppo)
-        _check_figures(figures, self.where)
+        figures |= self.watch.warned(scored, figures, self.where)
         self.standing = Standing(
             updates=number,
             kl_coef=next_kl_coef(standing.kl_coef, kl=figures["kl"], responses=len(scored.responses), ppo=self.ppo),
@@ -235,32 +299,16 @@ class PromptOrder:
         return np.random.default_rng([self._seed, epoch]).permutation(len(self._prompts))
 
 
-def _check_rollout(scored: ScoredRollout, where: str) -> None:
-    rollout = scored.rollout
-    for name in ("token_log_probs", "token_ref_log_probs", "token_values"):
-        if not bool(torch.isfinite(getattr(rollout, name)).all()):
-            raise TrainingError(f"{where}: {name} of the rollout are not finite; lower the learning rate.")
-
-
 def _figures(
     scored: ScoredRollout, prepared: PreparedExperience, tally: Tally, task: Task, ppo: PpoConfig
 ) -> dict[str, Any]:
-    rollout = scored.rollout
-    mask = rollout.tokens.response_mask
-    entropies = rollout.token_entropies
     options = ppo.method_options()
     figures: dict[str, Any] = {
-        "score": float(scored.scores.mean()),
-        "score_std": float(scored.scores.std(unbiased=False)),
-        "kl": float((rollout.token_log_probs - rollout.token_ref_log_probs).sum(dim=1).mean()),
-        "response_tokens": float(mask.sum(dim=1).float().mean()),
-        "truncated": float((~rollout.tokens.finished).float().mean()),
-        "unscored": scored.unscored,
-        "entropy": float(entropies[mask].mean()) if entropies is not None else math.nan,
+        **rollout_figures(scored),
         "ratio_deviation": tally.ratio_deviation,
         **tally.figures(),
         **macro_figures(
-            rollout,
+            scored.rollout,
             prepared.experience.segmentation,
             prepared.advantages,
             gamma=ppo.gamma,
@@ -270,16 +318,8 @@ def _figures(
         "fallbacks": prepared.experience.segmentation.fallbacks,
         "macro_length_histogram": macro_length_histogram(prepared.experience.segmentation),
     }
-    if rollout.token_sampler_log_probs is not None:
-        figures |= mismatch_figures(rollout.token_log_probs, rollout.token_sampler_log_probs, mask)
     known = oracle_scores(task, scored.prompts, scored.responses)
     oracle = [value for value in known or () if value is not None]
     if oracle:
         figures["oracle"] = float(np.mean(oracle))
     return figures
-
-
-def _check_figures(figures: Mapping[str, Any], where: str) -> None:
-    bad = [name for name, value in figures.items() if isinstance(value, float) and not math.isfinite(value)]
-    if bad:
-        raise TrainingError(f"{where}: {', '.join(bad)} is not finite; lower the learning rate or raise ppo.kl_coef.")

@@ -12,6 +12,14 @@ class Progress(Protocol):
         """Takes notice that `done` of `total` steps of a stage are finished, with its latest figures."""
         ...
 
+    def resumed(self, stage: str, done: int, total: int) -> None:
+        """Takes notice that `done` of `total` steps of a stage were finished by a process before this one."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Takes notice of something that the user should know."""
+        ...
+
     def stop_requested(self) -> bool:
         """Returns True once the user wants to stop."""
         ...
@@ -21,6 +29,12 @@ class NoProgress:
     """Ignores everything; for library use and tests."""
 
     def step(self, stage: str, done: int, total: int, **figures: float) -> None:
+        """Does nothing."""
+
+    def resumed(self, stage: str, done: int, total: int) -> None:
+        """Does nothing."""
+
+    def note(self, text: str) -> None:
         """Does nothing."""
 
     def stop_requested(self) -> bool:
@@ -36,4 +50,4 @@ def report_step(progress: Progress, stage: str, done: int, total: int, **figures
     """
     progress.step(stage, done, total, **figures)
     if progress.stop_requested():
-        raise Interrupted("stopped by Ctrl-C; the same command again goes on from what is finished.")
+        raise Interrupted("stopped; the same command again goes on from here.")

@@ -1,6 +1,7 @@
 """Rolls the policy out: responses, scores, reference log-probs, values."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +12,10 @@ from marl_bench.batches import Rollout, Tokens
 from marl_bench.config import PpoConfig, SamplingConfig
 from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.interfaces import Task
+from marl_bench.macro.mismatch import mismatch_figures
 from marl_bench.models.actors import Actors
 from marl_bench.models.offsets import response_offsets
+from marl_bench.models.out_of_memory import Halvings
 from marl_bench.models.responses import SampledResponses, log_prob_temperature, respond, sampling_settings
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import Prompt, Response
@@ -40,6 +43,23 @@ class ScoredRollout:
     scores: torch.Tensor
     unscored: int
     reward_wait_seconds: float
+
+
+def rollout_figures(scored: ScoredRollout) -> dict[str, float]:
+    """Returns what can be said of a rollout before anything is learnt from it."""
+    rollout, entropies = scored.rollout, scored.rollout.token_entropies
+    mask, sampler = rollout.tokens.response_mask, rollout.token_sampler_log_probs
+    mismatch = {} if sampler is None else mismatch_figures(rollout.token_log_probs, sampler, mask)
+    return {
+        "score": float(scored.scores.mean()),
+        "score_std": float(scored.scores.std(unbiased=False)),
+        "kl": float((rollout.token_log_probs - rollout.token_ref_log_probs).sum(dim=1).mean()),
+        "response_tokens": float(mask.sum(dim=1).float().mean()),
+        "truncated": float((~rollout.tokens.finished).float().mean()),
+        "unscored": scored.unscored,
+        "entropy": float(entropies[mask].mean()) if entropies is not None else math.nan,
+        **mismatch,
+    }
 
 
 def check_needs(needs: frozenset[str], *, arm: str) -> None:
@@ -118,16 +138,16 @@ def gathered(
 ) -> Rollout:
     """Returns the responses with log-probs, values and whatever else is needed."""
     tokens, size = sampled.samples.tokens, ppo.score_batch_size
-    temperature = log_prob_temperature(sampling)
+    temperature, halvings = log_prob_temperature(sampling), actors.halvings
     log_probs = sampled.samples.token_log_probs
     if ppo.old_logprobs == "recomputed":
-        log_probs = _log_probs(actors.policy, tokens, temperature=temperature, size=size)
+        log_probs = _log_probs(actors.policy, tokens, halvings, temperature=temperature, size=size)
     values, end_values = _values(actors, tokens, needs, size=size)
     texts = [response.text for response in sampled.responses]
     return Rollout(
         tokens=tokens,
         token_log_probs=log_probs,
-        token_ref_log_probs=_log_probs(actors.reference, tokens, temperature=temperature, size=size),
+        token_ref_log_probs=_log_probs(actors.reference, tokens, halvings, temperature=temperature, size=size),
         token_values=values,
         row_seeds=sampled.row_seeds,
         texts=texts,
@@ -138,9 +158,12 @@ def gathered(
     )
 
 
-def _log_probs(model: Any, tokens: Tokens, *, temperature: float, size: int) -> torch.Tensor:
+def _log_probs(model: Any, tokens: Tokens, halvings: Halvings, *, temperature: float, size: int) -> torch.Tensor:
     return in_micro_batches(
-        lambda rows: response_log_probs(model, rows, temperature=temperature).token_log_probs, tokens, size=size
+        lambda rows: response_log_probs(model, rows, temperature=temperature).token_log_probs,
+        tokens,
+        size=size,
+        halvings=halvings,
     )
 
 
@@ -150,9 +173,10 @@ def _values(
     critic = actors.critic
     if critic is None:
         return torch.zeros(tokens.response_mask.shape, device=tokens.response_ids.device), None
-    values = in_micro_batches(lambda rows: critic(rows, ahead=True), tokens, size=size)
+    halvings = actors.halvings
+    values = in_micro_batches(lambda rows: critic(rows, ahead=True), tokens, size=size, halvings=halvings)
     if "end_values" not in needs:
         return values, None
-    after = in_micro_batches(lambda rows: critic(rows, ahead=False), tokens, size=size)
+    after = in_micro_batches(lambda rows: critic(rows, ahead=False), tokens, size=size, halvings=halvings)
     last = (tokens.response_mask.sum(dim=1, keepdim=True) - 1).clamp(min=0)
     return values, torch.where(tokens.finished, 0, after.gather(1, last).squeeze(1))

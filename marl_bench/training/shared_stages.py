@@ -1,9 +1,9 @@
 """The stages that all arms and seeds share: SFT, reward model, and the scale of the scores."""
 
+import contextlib
 import dataclasses
 import json
 import random
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from marl_bench.plugins import callable_digest
 from marl_bench.records import PreferencePair, Prompt
 from marl_bench.reward_sources import parse_reward_sources, stage_names
 from marl_bench.run_dir import (
+    CHECKPOINTS,
     STAGE,
     RunDir,
     digest_of_folder,
@@ -39,6 +40,7 @@ from marl_bench.run_dir import (
     write_json_atomically,
 )
 from marl_bench.score_parts import Reward, ToScore
+from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData
 from marl_bench.training.progress import Progress
 from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft
@@ -104,6 +106,7 @@ class SharedWork:
         prepared: Its data.
         base_model: What SFT starts from.
         progress: Told of every step.
+        config_hash: Hash of what is computed, for the checkpoints.
     """
 
     run_dir: RunDir
@@ -113,6 +116,16 @@ class SharedWork:
     prepared: PreparedData
     base_model: str
     progress: Progress
+    config_hash: str
+
+    def checkpoints(self, stage: str, **digests: str) -> Checkpoints:
+        """Returns the checkpoints of a stage, which know all that the stage stands on."""
+        return Checkpoints(
+            self.run_dir.shared(CHECKPOINTS) / stage,
+            {"stage": stage, "configuration": self.config_hash, "data": self.prepared.digest, **digests},
+            self.config.checkpoints,
+            say=self.progress.note,
+        )
 
 
 def finished_stages(run_dir: RunDir, config: RunConfig, spec: TaskSpec) -> SharedStages | None:
@@ -211,8 +224,7 @@ def _finished(folder: Path, given: str | None) -> Stage | None:
 
 
 def _sft_stage(folder: Path, work: SharedWork) -> Stage:
-    began = time.perf_counter()
-    config, prepared = work.config, work.prepared
+    config, prepared, checkpoints = work.config, work.prepared, work.checkpoints("sft")
     if config.sft.path is not None:
         model_path = Path(config.sft.path).expanduser()
         load_tokenizer(str(model_path))  # a folder without a usable tokenizer fails here, before any cell
@@ -224,7 +236,9 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
             model,
             tokenizer,
             prepared.data.sft,
-            SupervisedRun(config.sft, config.sampling.max_response_tokens, config.data.seed, work.progress),
+            SupervisedRun(
+                config.sft, config.sampling.max_response_tokens, config.data.seed, work.progress, checkpoints
+            ),
         )
         with folder_written_atomically(folder) as temporary:
             _save(model, tokenizer, temporary)
@@ -234,12 +248,12 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
             prepared.digest,
             {"trained": True, "pairs": len(prepared.data.sft), **figures},
         )
-    return _recorded(folder, stage, began)
+    return _recorded(folder, stage, checkpoints)
 
 
 def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
-    began = time.perf_counter()
     config, data, device = work.config, work.prepared.data, _device()
+    checkpoints = work.checkpoints("reward_model", sft=sft.digest)
     tokenizer = load_tokenizer(str(sft.folder))
     training, held_out = _hold_out(data.preferences, share=config.reward_model.held_out_share, seed=config.data.seed)
     given = config.reward_model.path
@@ -261,7 +275,7 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
             model,
             tokenizer,
             training,
-            SupervisedRun(config.reward_model, limit, config.data.seed, work.progress),
+            SupervisedRun(config.reward_model, limit, config.data.seed, work.progress, checkpoints),
         )
         model.eval()
         references = [
@@ -281,12 +295,12 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     own = make_reward(OWN_REWARD, reward_model=values, dtype=config.model.dtype, device=device)
     figures |= _score_scale(own, work, sft, name="reward model")
     where = Path(source) if given else folder
-    return _recorded(folder, Stage(where, digest_of_folder(where), work.prepared.digest, figures), began)
+    return _recorded(folder, Stage(where, digest_of_folder(where), work.prepared.digest, figures), checkpoints)
 
 
 def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     """Measures the scale of a score that is not the task's own reward alone."""
-    began, config, device = time.perf_counter(), work.config, _device()
+    config, device, checkpoints = work.config, _device(), work.checkpoints("reward")
     own = _finished(work.run_dir.shared("reward_model"), config.reward_model.path)
     values = None
     if own is not None:
@@ -296,7 +310,7 @@ def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     sources = parse_reward_sources(config.reward.sources)
     reward = make_reward(sources, reward_model=values, dtype=config.model.dtype, device=device)
     figures = {"sources": [source.name for source in sources], **_score_scale(reward, work, sft, name="reward")}
-    return _recorded(folder, Stage(folder, reward_digest(config), work.prepared.digest, figures), began)
+    return _recorded(folder, Stage(folder, reward_digest(config), work.prepared.digest, figures), checkpoints)
 
 
 def _score_scale(reward: Reward, work: SharedWork, sft: Stage, *, name: str) -> dict[str, float]:
@@ -360,13 +374,16 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _recorded(folder: Path, stage: Stage, began: float) -> Stage:
+def _recorded(folder: Path, stage: Stage, checkpoints: Checkpoints) -> Stage:
     folder.mkdir(parents=True, exist_ok=True)
-    seconds = time.perf_counter() - began
+    seconds = checkpoints.seconds()
     write_json_atomically(
         folder / STAGE,
         {"digest": stage.digest, "data_digest": stage.data_digest, "figures": dict(stage.figures), "seconds": seconds},
     )
+    checkpoints.remove()
+    with contextlib.suppress(OSError):  # another stage's are there
+        checkpoints.folder.parent.rmdir()
     return stage
 
 

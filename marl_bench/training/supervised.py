@@ -6,7 +6,6 @@ import functools
 import io
 import logging
 import math
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,10 +13,12 @@ from typing import Any
 import torch
 
 from marl_bench.config import SupervisedConfig
-from marl_bench.errors import TrainingError
+from marl_bench.errors import Interrupted, TrainingError
 from marl_bench.models.prompts import encode_response
 from marl_bench.records import PreferencePair, Prompt, SftPair
-from marl_bench.training.progress import Progress, report_step
+from marl_bench.training.checkpoint import Checkpoints
+from marl_bench.training.progress import Progress
+from marl_bench.training.supervised_resume import Begun, begun, saving_callback, scratch, write_ended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +30,14 @@ class SupervisedRun:
         max_response_tokens: Longer responses are cut and have no EOS.
         seed: Of the order of the examples.
         progress: Told of every step.
+        checkpoints: Of the stage; None keeps none.
     """
 
     settings: SupervisedConfig
     max_response_tokens: int
     seed: int
     progress: Progress
+    checkpoints: Checkpoints | None = None
 
 
 def train_sft(model: Any, tokenizer: Any, pairs: Sequence[SftPair], run: SupervisedRun) -> dict[str, float]:
@@ -53,9 +56,8 @@ def train_sft(model: Any, tokenizer: Any, pairs: Sequence[SftPair], run: Supervi
     configure = functools.partial(
         SFTConfig, max_length=None, packing=False, dataset_kwargs={"skip_prepare_dataset": True}
     )
-    return _train(
-        "sft", functools.partial(SFTTrainer, model=model, processing_class=tokenizer), configure, examples, run
-    )
+    make = functools.partial(SFTTrainer, processing_class=tokenizer)
+    return _train("sft", model, functools.partial(_trained, make, configure, examples), run)
 
 
 def train_reward_model(
@@ -73,28 +75,53 @@ def train_reward_model(
         examples.append({"chosen_ids": chosen, "rejected_ids": rejected})
     # TRL drops over-long pairs; ours are within the limits already.
     configure = functools.partial(RewardConfig, max_length=None, disable_dropout=True)
-    make = functools.partial(RewardTrainer, model=model, processing_class=tokenizer)
-    return _train("reward model", make, configure, examples, run)
+    make = functools.partial(RewardTrainer, processing_class=tokenizer)
+    return _train("reward model", model, functools.partial(_trained, make, configure, examples), run)
 
 
-def _train(
-    stage: str,
+def _train(stage: str, model: Any, trained: Callable[..., Any], run: SupervisedRun) -> dict[str, float]:
+    """Trains the model, or the rest of it, and returns the losses."""
+    store = run.checkpoints
+    before = Begun() if store is None else begun(store, model)
+    if before.steps:
+        run.progress.resumed(stage, before.steps, before.total)
+    history = before.history
+    if history is None:
+        history = trained(stage, model, before, run)
+        if store is not None:
+            write_ended(store, model, history)
+    if run.progress.stop_requested():
+        raise Interrupted("stopped; the same command again goes on from here.")
+    return _losses(history, stage=stage)
+
+
+def _trained(
     make_trainer: Callable[..., Any],
     configure: Callable[..., Any],
     examples: Sequence[Mapping[str, Any]],
+    stage: str,
+    model: Any,
+    before: Begun,
     run: SupervisedRun,
-) -> dict[str, float]:
+) -> list[Mapping[str, float]]:
+    """Lets TRL's trainer train and returns its log."""
     from datasets import Dataset
 
-    with _quiet(), tempfile.TemporaryDirectory() as scratch:
-        arguments = _trainer_arguments(run.settings, len(examples), scratch, seed=run.seed, on_cpu=_on_cpu())
+    store = run.checkpoints
+    callbacks = [_callback(stage, run.progress)]
+    if store is not None:
+        callbacks.append(saving_callback(store, run.progress.stop_requested))
+    with _quiet(), scratch(store) as folder:
+        arguments = _trainer_arguments(run.settings, len(examples), str(folder), seed=run.seed, on_cpu=_on_cpu())
         trainer = make_trainer(
+            model=model,
             args=configure(**arguments),
             train_dataset=Dataset.from_list(list(examples)),
-            callbacks=[_callback(stage, run.progress)],
+            callbacks=callbacks,
         )
-        trainer.train()
-    return _losses(trainer.state.log_history, stage=stage)
+        trainer.train(resume_from_checkpoint=None if before.folder is None else str(before.folder))
+    history: list[Mapping[str, float]] = trainer.state.log_history
+    return history
 
 
 def pair_ids(prompt: Prompt, response: str, tokenizer: Any, *, max_response_tokens: int) -> list[int]:
@@ -155,7 +182,8 @@ def _callback(stage: str, progress: Progress) -> Any:
                     raise TrainingError(
                         f"{stage}, step {state.global_step}: the loss is {logs['loss']}; lower its learning rate."
                     )
-                report_step(progress, stage, state.global_step, state.max_steps, loss=logs["loss"])
+                # Stopping is up to the callback that saves, or to the end.
+                progress.step(stage, state.global_step, state.max_steps, loss=logs["loss"])
 
     return _Steps()
 

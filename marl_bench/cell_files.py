@@ -1,0 +1,72 @@
+"""The files that a cell's training leaves: checkpoints while it goes on, policy and critic when it has ended."""
+
+import shutil
+from pathlib import Path
+
+from marl_bench.macro_traces import MACRO_ACTIONS
+from marl_bench.models.actors import Actors
+from marl_bench.planning import ArmPlan, Plan
+from marl_bench.records import RunRecord
+from marl_bench.run_dir import (
+    CHECKPOINTS,
+    CURVE,
+    SAMPLES,
+    TIMINGS,
+    folder_written_atomically,
+    remove_leftovers,
+    write_json_atomically,
+)
+from marl_bench.training.checkpoint import Checkpoints
+from marl_bench.training.progress import Progress
+from marl_bench.training.resume import load_policy_weights
+from marl_bench.training.state import TrainedWeights
+
+BEST_POLICY = "best_policy"
+
+
+def cell_checkpoints(plan: Plan, arm: ArmPlan, record: RunRecord, progress: Progress) -> Checkpoints:
+    """Returns the checkpoints of a cell, which know all that the cell stands on."""
+    folder = plan.run_dir.cell(arm.name, record.seed)
+    return Checkpoints(
+        folder / CHECKPOINTS,
+        {"configuration": plan.config_hash, "arm": arm.label, "seed": record.seed, **record.digests},
+        plan.config.checkpoints,
+        versions={"baseline version": arm.version, "rule hash": arm.rule.hash if arm.rule else None},
+        lines=(folder / CURVE, folder / TIMINGS),
+        say=progress.note,
+    )
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Removes what an evaluation that was cut off has left; the training's own files are cut back by its checkpoints."""
+    remove_leftovers(folder)
+    for name in (SAMPLES, MACRO_ACTIONS):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("policy", "critic", BEST_POLICY):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def save_models(folder: Path, actors: Actors) -> None:
+    """Writes policy and critic as `from_pretrained` folders."""
+    critic = actors.critic.classifier if actors.critic is not None else None
+    for name, model in (("policy", actors.policy), ("critic", critic)):
+        if model is not None:
+            with folder_written_atomically(folder / name) as temporary:
+                model.save_pretrained(temporary)
+                actors.tokenizer.save_pretrained(temporary)
+
+
+def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints) -> None:
+    """Writes the policy with the best training score beside the last one, where it was asked for; the last one stays in memory."""
+    best = checkpoints.best() if checkpoints.settings.keep_best else None
+    if best is None:
+        return
+    weights = TrainedWeights(actors.policy)
+    last = {name: weight.clone() for name, weight in weights.state_dict().items()}
+    load_policy_weights(best, actors.policy)
+    with folder_written_atomically(folder / BEST_POLICY) as temporary:
+        actors.policy.save_pretrained(temporary)
+        actors.tokenizer.save_pretrained(temporary)
+        facts = {"position": best.position, "training_score": best.manifest["score"]}
+        write_json_atomically(temporary / "best.json", facts)
+    weights.load_state_dict(last)
