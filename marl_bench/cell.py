@@ -272,9 +272,7 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
-        if self.plan.config.sampler.backend != "transformers":
-            sampler = self._samplers.of(actors.policy, start_from=stages.sft.folder)
-            actors = dataclasses.replace(actors, sampler=sampler)
+        actors = dataclasses.replace(actors, sampler=self._samplers.of(actors, start_from=stages.sft.folder))
         return with_memory(actors, self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
