@@ -21,8 +21,11 @@ from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.evaluation.results import aggregate
 from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.metric_sources import make_metrics
-from marl_bench.models.actors import Actors, load_actors
+from marl_bench.models.actors import Actors, load_actors, policy_source
+from marl_bench.models.adapters import NewAdapter, adapter_facts
 from marl_bench.models.loading import check_window, load_tokenizer
+from marl_bench.models.memory import with_memory
+from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment, now
@@ -30,6 +33,7 @@ from marl_bench.records import Prompt, Response, RunRecord
 from marl_bench.reward_sources import COMBINED_SCORE, is_own_reward, parse_reward_sources
 from marl_bench.run_dir import (
     CURVE,
+    ENGINE_LOG,
     RECORD,
     SAMPLES,
     TIMINGS,
@@ -39,6 +43,7 @@ from marl_bench.run_dir import (
 )
 from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData, prepare_data
+from marl_bench.training.guards import trouble
 from marl_bench.training.ppo import Budget, PpoRun, train_ppo
 from marl_bench.training.progress import Progress
 from marl_bench.training.rollout import check_needs, roll_out
@@ -85,6 +90,7 @@ class Worker:
         check_metric_names(self.metrics, taken=[self.primary_metric, "oracle"])
         self._scratch = None if world.is_main else tempfile.TemporaryDirectory()
         self._prepared: PreparedData | None = None
+        self._samplers = Samplers(plan.config, log=plan.root / ENGINE_LOG)
 
     def run_shared(self, progress: Progress) -> None:
         """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
@@ -127,7 +133,8 @@ class Worker:
                 raise
             except Exception as error:
                 if not is_disk_full(error):
-                    failed = dataclasses.replace(record, status="failed", error=f"{type(error).__name__}: {error}")
+                    text = f"{type(error).__name__}: {error}"
+                    failed = dataclasses.replace(record, status="failed", error=text, problems=trouble(folder))
                     write_json_atomically(folder / RECORD, failed.to_json())
                 raise
             write_json_atomically(folder / RECORD, finished.to_json())
@@ -169,7 +176,8 @@ class Worker:
             trainer = spec.build()
             context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
             policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
-            trained = Trained(self._actors(stages, policy=policy, critic_scale=None), Budget(0, 0, 0), {})
+            source = policy_source(policy, sft=stages.sft.folder, lora=config.lora)
+            trained = Trained(self._actors(stages, policy=source, critic_scale=None), Budget(0, 0, 0), {})
         trained_seconds = checkpoints.seconds()
         evaluated = evaluate_policy(
             trained.actors,
@@ -182,7 +190,9 @@ class Worker:
         )
         result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
-        problems = [*result.problems, *self._write_traces(trained, stages, evaluated, folder)]
+        problems = [*trained.actors.notes, *result.problems]
+        problems += self._write_traces(trained, stages, evaluated, folder)
+        problems += trouble(folder, trained.actors.halvings.notices)
         metrics, unscored = aggregate(result, score=self.primary_metric)
         return dataclasses.replace(
             record,
@@ -211,7 +221,9 @@ class Worker:
         config = self.plan.config
         data = self.prepared().data
         ppo = arm.ppo(config)
-        actors = self._actors(stages, policy=stages.sft.folder, critic_scale=stages.critic_scale(ppo))
+        lora = config.lora
+        start = stages.sft.folder if lora.rank is None else NewAdapter(lora, seed)
+        actors = self._actors(stages, policy=start, critic_scale=stages.critic_scale(ppo))
         rule = self._fitted_rule(arm, actors)
         length = self._mean_macro_length(rule, actors)
         build = self.registry.baseline(arm.baseline).build
@@ -219,14 +231,26 @@ class Worker:
         check_needs(baseline.needs, arm=arm.label)
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
-        run = PpoRun(arm.label, seed, config.sampling, stages.score_std, folder, checkpoints)
+        run = PpoRun(
+            arm.label,
+            seed,
+            config.sampling,
+            stages.score_std,
+            folder,
+            checkpoints=checkpoints,
+            guards=config.guards,
+            importance_cap=config.sampler.importance_cap,
+        )
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
+        merged = lora.save == "merged"
         if world.is_main:
-            save_models(folder, actors)
-        save_best_policy(folder, actors, checkpoints)
+            save_models(folder, actors, merged=merged)
+        save_best_policy(folder, actors, checkpoints, merged=merged)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
+        if config.lora.rank is not None:
+            facts["lora"] = adapter_facts(actors.trained(), lora)
         facts["fallbacks"] = world.on_main(
             "curve", lambda: sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
         )
@@ -247,7 +271,7 @@ class Worker:
         )
         return write_macro_traces(folder, tracing, evaluated.sampled, evaluated.result.samples)
 
-    def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:
+    def _actors(self, stages: SharedStages, *, policy: Path | NewAdapter, critic_scale: float | None) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reward_model = stages.reward_model.folder if stages.reward_model else None
         actors = load_actors(
@@ -259,7 +283,11 @@ class Worker:
             device=device,
             rewards=parse_reward_sources(self.plan.config.reward.sources),
         )
-        return dataclasses.replace(actors, world=self.world)
+        if self.plan.config.guards.out_of_memory == "stop":
+            actors.halvings.forbid()
+        sampler = self._samplers.of(actors, start_from=stages.sft.folder)
+        actors = dataclasses.replace(actors, sampler=sampler, world=self.world)
+        return with_memory(actors, self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:

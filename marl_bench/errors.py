@@ -119,6 +119,12 @@ class ServerError(MarlBenchError, RuntimeError):
     exit_status = 1
 
 
+class SamplerError(MarlBenchError, RuntimeError):
+    """What samples the responses cannot be used (any more), or does not hold the weights it should; what was done is kept."""
+
+    exit_status = 1
+
+
 class TrainingError(MarlBenchError, RuntimeError):
     """Training broke an invariant (not finite, wrong ratio); what was done is kept."""
 
@@ -133,6 +139,12 @@ class DiskFullError(MarlBenchError, OSError):
 
 class CheckpointError(MarlBenchError, ValueError):
     """A checkpoint is damaged, or belongs to another training."""
+
+
+class OutOfMemoryError(MarlBenchError, MemoryError):
+    """Not even the smallest micro-batch fits into memory, or making it smaller was forbidden; what was done is kept."""
+
+    exit_status = 1
 
 
 class CellFailedError(MarlBenchError, RuntimeError):

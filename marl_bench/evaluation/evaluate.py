@@ -70,13 +70,14 @@ def evaluate_policy(
             actors.tokenizer,
             prompts[rows],
             settings=sampling_settings(sampling, temperature=config.evaluation.temperature),
-            batch_size=config.ppo.sample_batch_size,
+            batch_size=actors.sample_batch(config.ppo.sample_batch_size),
             seed_parts=(seed, "evaluation"),
             indices=indices[rows],
         )
         batch = ToScore(task, prompts[rows], sampled.responses, sampled.samples.tokens, size)
         parts = actors.reward.scores_by_part(batch)
         kl = policy_kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size)
+        actors.rest()
         found = _Share(sampled, parts, kl)
         return found if world.size == 1 else moved(found, torch.device("cpu"))
 
@@ -128,7 +129,8 @@ def policy_kl(
     reference = in_micro_batches(
         lambda rows: response_log_probs(actors.reference, rows, temperature=temperature).token_log_probs,
         tokens,
-        size=size,
+        size=actors.score_batch(size),
+        halvings=actors.halvings,
     )
     differences = -reference if greedy else sampled.samples.token_log_probs - reference
     summed: list[float] = torch.where(tokens.response_mask, differences, 0).sum(dim=1).tolist()

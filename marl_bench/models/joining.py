@@ -41,6 +41,7 @@ def joined_rollouts(parts: Sequence[Rollout], *, pad_id: int) -> Rollout:
     def tokenwise(name: str) -> torch.Tensor:
         return joined_on_right([getattr(part, name) for part in parts], fill=0.0)
 
+    first = parts[0]
     offsets = [part.token_offsets for part in parts]
     return Rollout(
         tokens=joined_tokens([part.tokens for part in parts], pad_id=pad_id),
@@ -49,9 +50,12 @@ def joined_rollouts(parts: Sequence[Rollout], *, pad_id: int) -> Rollout:
         token_values=tokenwise("token_values"),
         row_seeds=[seed for part in parts for seed in part.row_seeds],
         texts=[text for part in parts for text in part.texts],
-        token_entropies=None if parts[0].token_entropies is None else tokenwise("token_entropies"),
+        token_entropies=None if first.token_entropies is None else tokenwise("token_entropies"),
         token_offsets=None if offsets[0] is None else [row for found in offsets if found is not None for row in found],
-        end_values=None if parts[0].end_values is None else torch.cat([_present(part.end_values) for part in parts]),
+        end_values=None if first.end_values is None else torch.cat([_present(part.end_values) for part in parts]),
+        token_sampler_log_probs=(
+            None if first.token_sampler_log_probs is None else tokenwise("token_sampler_log_probs")
+        ),
     )
 
 

@@ -1,21 +1,23 @@
 """Rollouts of responses that exist already: nothing is sampled, the models only read."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from marl_bench.batches import Rollout, Tokens
-from marl_bench.models.actors import Actors
 from marl_bench.models.offsets import response_offsets
 from marl_bench.models.prompts import encode_prompts
 from marl_bench.models.sampling import row_seed
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import EvalSample, Prompt
 
+if TYPE_CHECKING:
+    from marl_bench.models.actors import Actors
+
 
 def read_responses(
-    actors: Actors, samples: Sequence[EvalSample], *, temperature: float, needs: frozenset[str], batch_size: int
+    actors: "Actors", samples: Sequence[EvalSample], *, temperature: float, needs: frozenset[str], batch_size: int
 ) -> Rollout:
     """Returns the samples as the rollout that a termination rule reads; only what it needs is computed.
 
@@ -29,6 +31,7 @@ def read_responses(
         needs: What the termination rules read.
         batch_size: Responses a forward pass.
     """
+    size = actors.score_batch(batch_size)
     tokens = encode_samples(samples, actors.tokenizer, device=actors.policy.device)
     rows = [row[mask].tolist() for row, mask in zip(tokens.response_ids, tokens.response_mask, strict=True)]
     texts = actors.tokenizer.batch_decode(rows, skip_special_tokens=True)
@@ -38,7 +41,7 @@ def read_responses(
         return in_micro_batches(
             lambda part: response_log_probs(model, part, temperature=temperature).token_log_probs,
             tokens,
-            size=batch_size,
+            size=size,
         )
 
     def entropies(part: Tokens) -> torch.Tensor:
@@ -48,7 +51,7 @@ def read_responses(
 
     values, critic = absent, actors.critic
     if critic is not None and "values" in needs:
-        values = in_micro_batches(lambda part: critic(part, ahead=True), tokens, size=batch_size)
+        values = in_micro_batches(lambda part: critic(part, ahead=True), tokens, size=size)
     return Rollout(
         tokens=tokens,
         token_log_probs=log_probs(actors.policy) if "logprobs" in needs else absent,
@@ -56,7 +59,7 @@ def read_responses(
         token_values=values,
         row_seeds=[row_seed(sample.prompt_id, sample.response.sample_index) for sample in samples],
         texts=texts,
-        token_entropies=in_micro_batches(entropies, tokens, size=batch_size) if "entropies" in needs else None,
+        token_entropies=in_micro_batches(entropies, tokens, size=size) if "entropies" in needs else None,
         token_offsets=response_offsets(tokens, texts, actors.tokenizer) if "offsets" in needs else None,
     )
 

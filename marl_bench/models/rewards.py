@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
+from marl_bench.models.batch_sizes import Rows, batch_size
 from marl_bench.models.loading import load_classifier
+from marl_bench.models.out_of_memory import SCORING, Halvings
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
 from marl_bench.records import Prompt, Response
 from marl_bench.reward_sources import OWN, RewardSource
@@ -17,7 +19,12 @@ _NO_LIMIT = 10**9
 
 
 def make_reward(
-    sources: Sequence[RewardSource], *, reward_model: TokenValues | None, dtype: str, device: torch.device
+    sources: Sequence[RewardSource],
+    *,
+    reward_model: TokenValues | None,
+    dtype: str,
+    device: torch.device,
+    halvings: Halvings | None = None,
 ) -> Reward:
     """Loads all that the sources name.
 
@@ -26,6 +33,7 @@ def make_reward(
         reward_model: Stands for the task's own reward, or None for a task with a rule reward.
         dtype: Of classifiers.
         device: Where classifiers go.
+        halvings: Halves their micro-batches where memory runs out.
 
     Raises:
         ConfigError: A callable does not exist or cannot be called.
@@ -36,26 +44,40 @@ def make_reward(
     for source in sources:
         function: RewardFunction
         if source.kind == OWN:
-            function = RuleReward() if reward_model is None else TokenReward(reward_model)
+            function = RuleReward() if reward_model is None else TokenReward(reward_model, halvings)
         elif source.kind == "python":
             function = load_callable_reward(source)
         else:
-            function = ClassifierReward(*load_classifier(source.target, dtype=dtype, device=device))
+            function = ClassifierReward(*load_classifier(source.target, dtype=dtype, device=device), halvings)
         parts.append(RewardPart(source, function))
     return Reward(parts)
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenReward:
-    """A reward model that shares the policy's tokens."""
+    """A reward model that shares the policy's tokens.
+
+    Attributes:
+        model: The reward model.
+        tokens: Tokens a forward pass, in place of a number of rows.
+        rows_are: How rows stand in its input.
+    """
 
     model: TokenValues
+    halvings: Halvings | None = None
+    tokens: int | None = None
+    rows_are: Rows = "aligned"
     in_background: bool = False
 
     def __call__(self, batch: ToScore) -> Any:
         """Returns the scores at the last tokens."""
         assert batch.tokens is not None  # where a part reads tokens, there are some
-        return in_micro_batches(lambda rows: last_token_scores(self.model, rows), batch.tokens, size=batch.batch_size)
+        return in_micro_batches(
+            lambda rows: last_token_scores(self.model, rows),
+            batch.tokens,
+            size=batch_size(batch.batch_size, self.tokens, self.rows_are),
+            halvings=self.halvings,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +90,22 @@ class ClassifierReward:
 
     model: Any
     tokenizer: Any
+    halvings: Halvings | None = None
     in_background: bool = False
 
-    @torch.no_grad()
     def __call__(self, batch: ToScore) -> Any:
         """Returns the classifier's outputs."""
         texts = [self.text(prompt, response) for prompt, response in zip(batch.prompts, batch.responses, strict=True)]
-        scores: list[float] = []
         size = batch.batch_size if self.model.config.pad_token_id is not None else 1
+        if self.halvings is None:
+            return self._scores(texts, size)
+        return self.halvings.retried(
+            SCORING, min(size, max(len(texts), 1)), lambda fitting: self._scores(texts, fitting)
+        )
+
+    @torch.no_grad()
+    def _scores(self, texts: Sequence[str], size: int) -> list[float]:
+        scores: list[float] = []
         for start in range(0, len(texts), size):
             encoded = self.tokenizer(
                 texts[start : start + size],

@@ -4,7 +4,6 @@ Token PPO is this trainer with one token a macro action.
 """
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,21 +13,24 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from marl_bench.config import PpoConfig, SamplingConfig
-from marl_bench.errors import ConfigError, TrainingError
+from marl_bench.config import GuardConfig, PpoConfig, SamplingConfig
+from marl_bench.errors import ConfigError
 from marl_bench.evaluation.measure import oracle_scores
 from marl_bench.interfaces import PolicyBaseline, Task
 from marl_bench.macro.diagnostics import macro_figures, macro_length_histogram
 from marl_bench.models.actors import Actors
+from marl_bench.models.quantization import is_exact
 from marl_bench.models.responses import log_prob_temperature
 from marl_bench.records import Prompt
 from marl_bench.run_dir import CURVE, TIMINGS, append_jsonl
 from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.experience import PreparedExperience, prepare_experience, token_rewards
+from marl_bench.training.guards import Watch
 from marl_bench.training.kl_control import next_kl_coef
+from marl_bench.training.optimizer_memory import learner_present
 from marl_bench.training.progress import Progress, report_step
 from marl_bench.training.resume import Boundaries
-from marl_bench.training.rollout import ScoredRollout, roll_out
+from marl_bench.training.rollout import ScoredRollout, roll_out, rollout_figures
 from marl_bench.training.state import packed, unpacked
 from marl_bench.training.update import Learner, Tally, UpdateSettings, make_optimizers, minibatch_order, update
 
@@ -44,6 +46,8 @@ class PpoRun:
         score_std: Spread of the scores over SFT samples, for scaled scores.
         folder: Where `metrics.jsonl` and `timings.jsonl` go.
         checkpoints: Of this training; None keeps none.
+        guards: What happens when the training goes wrong.
+        importance_cap: Bound of the importance weights for responses of another engine, or None.
     """
 
     arm: str
@@ -52,6 +56,8 @@ class PpoRun:
     score_std: float
     folder: Path
     checkpoints: Checkpoints | None = None
+    guards: GuardConfig = dataclasses.field(default_factory=GuardConfig)
+    importance_cap: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +124,7 @@ def train_ppo(
     while trainer.standing.updates < trainer.updates:
         line = trainer.step(boundaries.reached)
         append_jsonl(run.folder / CURVE, line)
+        trainer.watch.take(line, progress)
         boundaries.reached(last=trainer.standing.updates == trainer.updates)
         report_step(progress, "ppo", trainer.standing.updates, trainer.updates, score=line["score"], kl=line["kl"])
     standing = trainer.standing
@@ -133,12 +140,13 @@ class _Trainer:
         ppo = baseline.ppo
         self.run, self.task, self.ppo = run, task, ppo
         self.batches = PromptOrder(prompts, batch_size=ppo.batch_size, seed=run.seed)
-        self.updates = planned_updates(ppo, len(prompts))
+        self.updates = ppo.planned_updates(len(prompts))
         steps = self.updates * ppo.ppo_epochs * min(ppo.minibatches, ppo.batch_size)
         self.learner = Learner(actors, make_optimizers(actors, ppo, steps=steps), Accelerator(), baseline)
         self.shuffle = torch.Generator().manual_seed(run.seed)
         self.standing = Standing(0, ppo.kl_coef)
         self.pending: Pending | None = None
+        self.watch = Watch(run.guards, run.folder, actors.halvings)
 
     @property
     def where(self) -> str:
@@ -161,12 +169,14 @@ class _Trainer:
             "standing": packed(self.standing),
             "pending": packed(self.pending),
             "shuffle": self.shuffle.get_state(),
+            "halvings": self.learner.actors.halvings.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes to where the loop stood."""
         self.standing, self.pending = unpacked(state["standing"]), unpacked(state["pending"])
         self.shuffle.set_state(state["shuffle"])
+        self.learner.actors.halvings.load_state_dict(state["halvings"])
 
     def step(self, reached: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Makes one update, or the rest of it, and returns its line of the curve: roll out, reward, experience, update, observe KL.
@@ -194,15 +204,18 @@ class _Trainer:
             needs=self.learner.baseline.needs,
             seed_parts=(run.seed, "train", number + 1),
         )
-        _check_rollout(scored, self.where)
+        self.watch.check_rollout(scored, self.where)
         rewards = token_rewards(
             scored.rollout, scored.scores, ppo=ppo, kl_coef=self.standing.kl_coef, score_std=run.score_std
         )
-        prepared = prepare_experience(self.learner.baseline, scored.rollout, rewards, ppo=ppo)
+        prepared = prepare_experience(
+            self.learner.baseline, scored.rollout, rewards, ppo=ppo, importance_cap=run.importance_cap
+        )
         order = minibatch_order(len(prepared.experience.tokens), ppo, self.shuffle)
         seconds = {"rollout": time.perf_counter() - began, "reward_wait": scored.reward_wait_seconds}
         learning_rate = self.learner.optimizers.policy_schedule.get_last_lr()[0]
-        return Pending(scored, prepared, order, Tally(), learning_rate, seconds)
+        tally = Tally(skipped_in_a_row=self.watch.history.skipped_steps)
+        return Pending(scored, prepared, order, tally, learning_rate, seconds)
 
     def _learn(self, pending: Pending, reached: Callable[[], None]) -> Pending:
         before, began = pending.seconds.get("update", 0.0), time.perf_counter()
@@ -210,7 +223,8 @@ class _Trainer:
             ppo=self.ppo,
             temperature=log_prob_temperature(self.run.sampling),
             kl_coef=self.standing.kl_coef,
-            exact=self.learner.actors.policy.dtype == torch.float32,
+            exact=is_exact(self.learner.actors.policy),
+            guards=self.run.guards,
             where=self.where,
         )
 
@@ -223,8 +237,8 @@ class _Trainer:
             reached()
 
         experience = pending.prepared.experience
-        return stands(
-            update(
+        with learner_present(self.learner.actors, self.learner.optimizers.pairs()):
+            tally = update(
                 self.learner,
                 experience,
                 pending.order,
@@ -232,7 +246,7 @@ class _Trainer:
                 tally=pending.tally,
                 after_step=after_step,
             )
-        )
+        return stands(tally)
 
     def _observe(self, pending: Pending) -> dict[str, Any]:
         """Writes down what the update was, moves the KL coefficient and returns the line of the curve."""
@@ -241,7 +255,7 @@ class _Trainer:
         times = {f"{name}_seconds": value for name, value in pending.seconds.items()}
         append_jsonl(self.run.folder / TIMINGS, {"update": number, **times})
         figures = _figures(scored, pending.prepared, pending.tally, self.task, self.ppo)
-        _check_figures(figures, self.where)
+        figures |= self.watch.warned(scored, figures, self.where)
         self.standing = Standing(
             updates=number,
             kl_coef=next_kl_coef(standing.kl_coef, kl=figures["kl"], responses=len(scored.responses), ppo=self.ppo),
@@ -251,11 +265,6 @@ class _Trainer:
         budget = {"responses_sampled": self.standing.responses, "tokens_sampled": self.standing.tokens}
         rate = {"kl_coef": standing.kl_coef, "learning_rate": pending.learning_rate}
         return {"update": number, **budget, **rate, **figures}
-
-
-def planned_updates(ppo: PpoConfig, prompts: int) -> int:
-    """Returns the number of updates: as configured, else one pass over the prompts."""
-    return ppo.updates or max(1, prompts // ppo.batch_size)
 
 
 class PromptOrder:
@@ -289,32 +298,16 @@ class PromptOrder:
         return np.random.default_rng([self._seed, epoch]).permutation(len(self._prompts))
 
 
-def _check_rollout(scored: ScoredRollout, where: str) -> None:
-    rollout = scored.rollout
-    for name in ("token_log_probs", "token_ref_log_probs", "token_values"):
-        if not bool(torch.isfinite(getattr(rollout, name)).all()):
-            raise TrainingError(f"{where}: {name} of the rollout are not finite; lower the learning rate.")
-
-
 def _figures(
     scored: ScoredRollout, prepared: PreparedExperience, tally: Tally, task: Task, ppo: PpoConfig
 ) -> dict[str, Any]:
-    rollout = scored.rollout
-    mask = rollout.tokens.response_mask
-    entropies = rollout.token_entropies
     options = ppo.method_options()
     figures: dict[str, Any] = {
-        "score": float(scored.scores.mean()),
-        "score_std": float(scored.scores.std(unbiased=False)),
-        "kl": float((rollout.token_log_probs - rollout.token_ref_log_probs).sum(dim=1).mean()),
-        "response_tokens": float(mask.sum(dim=1).float().mean()),
-        "truncated": float((~rollout.tokens.finished).float().mean()),
-        "unscored": scored.unscored,
-        "entropy": float(entropies[mask].mean()) if entropies is not None else math.nan,
+        **rollout_figures(scored),
         "ratio_deviation": tally.ratio_deviation,
         **tally.figures(),
         **macro_figures(
-            rollout,
+            scored.rollout,
             prepared.experience.segmentation,
             prepared.advantages,
             gamma=ppo.gamma,
@@ -329,9 +322,3 @@ def _figures(
     if oracle:
         figures["oracle"] = float(np.mean(oracle))
     return figures
-
-
-def _check_figures(figures: Mapping[str, Any], where: str) -> None:
-    bad = [name for name, value in figures.items() if isinstance(value, float) and not math.isfinite(value)]
-    if bad:
-        raise TrainingError(f"{where}: {', '.join(bad)} is not finite; lower the learning rate or raise ppo.kl_coef.")

@@ -1,6 +1,7 @@
 """Rolls the policy out: responses, scores, reference log-probs, values."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,9 +12,12 @@ from marl_bench.batches import Rollout, Tokens
 from marl_bench.config import PpoConfig, SamplingConfig
 from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.interfaces import Task
+from marl_bench.macro.mismatch import mismatch_figures
 from marl_bench.models.actors import Actors
+from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.joining import joined_rollouts, moved
 from marl_bench.models.offsets import response_offsets
+from marl_bench.models.out_of_memory import Halvings
 from marl_bench.models.responses import (
     SampledResponses,
     log_prob_temperature,
@@ -47,6 +51,23 @@ class ScoredRollout:
     scores: torch.Tensor
     unscored: int
     reward_wait_seconds: float
+
+
+def rollout_figures(scored: ScoredRollout) -> dict[str, float]:
+    """Returns what can be said of a rollout before anything is learnt from it."""
+    rollout, entropies = scored.rollout, scored.rollout.token_entropies
+    mask, sampler = rollout.tokens.response_mask, rollout.token_sampler_log_probs
+    mismatch = {} if sampler is None else mismatch_figures(rollout.token_log_probs, sampler, mask)
+    return {
+        "score": float(scored.scores.mean()),
+        "score_std": float(scored.scores.std(unbiased=False)),
+        "kl": float((rollout.token_log_probs - rollout.token_ref_log_probs).sum(dim=1).mean()),
+        "response_tokens": float(mask.sum(dim=1).float().mean()),
+        "truncated": float((~rollout.tokens.finished).float().mean()),
+        "unscored": scored.unscored,
+        "entropy": float(entropies[mask].mean()) if entropies is not None else math.nan,
+        **mismatch,
+    }
 
 
 def check_needs(needs: frozenset[str], *, arm: str) -> None:
@@ -94,7 +115,7 @@ def roll_out(
             actors.tokenizer,
             prompts[rows],
             settings=sampling_settings(sampling),
-            batch_size=ppo.sample_batch_size,
+            batch_size=actors.sample_batch(ppo.sample_batch_size),
             seed_parts=seed_parts,
             indices=indices[rows],
         )
@@ -104,6 +125,7 @@ def roll_out(
             began_to_wait = time.perf_counter()
             scores = finished_scores()
             waited = time.perf_counter() - began_to_wait
+        actors.rest()
         found = _Share(rollout, sampled.responses, scores, waited)
         return found if actors.world.size == 1 else moved(found, torch.device("cpu"))
 
@@ -155,41 +177,46 @@ def gathered(
     needs: frozenset[str],
 ) -> Rollout:
     """Returns the responses with log-probs, values and whatever else is needed."""
-    tokens, size = sampled.samples.tokens, ppo.score_batch_size
-    temperature = log_prob_temperature(sampling)
+    tokens, size = sampled.samples.tokens, actors.score_batch(ppo.score_batch_size)
+    temperature, halvings = log_prob_temperature(sampling), actors.halvings
     log_probs = sampled.samples.token_log_probs
     if ppo.old_logprobs == "recomputed":
-        log_probs = _log_probs(actors.policy, tokens, temperature=temperature, size=size)
+        log_probs = _log_probs(actors.policy, tokens, halvings, temperature=temperature, size=size)
     values, end_values = _values(actors, tokens, needs, size=size)
     texts = [response.text for response in sampled.responses]
     return Rollout(
         tokens=tokens,
         token_log_probs=log_probs,
-        token_ref_log_probs=_log_probs(actors.reference, tokens, temperature=temperature, size=size),
+        token_ref_log_probs=_log_probs(actors.reference, tokens, halvings, temperature=temperature, size=size),
         token_values=values,
         row_seeds=sampled.row_seeds,
         texts=texts,
         token_entropies=sampled.samples.token_entropies,
         token_offsets=response_offsets(tokens, texts, actors.tokenizer) if "offsets" in needs else None,
         end_values=end_values,
+        token_sampler_log_probs=sampled.samples.token_sampler_log_probs,
     )
 
 
-def _log_probs(model: Any, tokens: Tokens, *, temperature: float, size: int) -> torch.Tensor:
+def _log_probs(model: Any, tokens: Tokens, halvings: Halvings, *, temperature: float, size: BatchSize) -> torch.Tensor:
     return in_micro_batches(
-        lambda rows: response_log_probs(model, rows, temperature=temperature).token_log_probs, tokens, size=size
+        lambda rows: response_log_probs(model, rows, temperature=temperature).token_log_probs,
+        tokens,
+        size=size,
+        halvings=halvings,
     )
 
 
 def _values(
-    actors: Actors, tokens: Tokens, needs: frozenset[str], *, size: int
+    actors: Actors, tokens: Tokens, needs: frozenset[str], *, size: BatchSize
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     critic = actors.critic
     if critic is None:
         return torch.zeros(tokens.response_mask.shape, device=tokens.response_ids.device), None
-    values = in_micro_batches(lambda rows: critic(rows, ahead=True), tokens, size=size)
+    halvings = actors.halvings
+    values = in_micro_batches(lambda rows: critic(rows, ahead=True), tokens, size=size, halvings=halvings)
     if "end_values" not in needs:
         return values, None
-    after = in_micro_batches(lambda rows: critic(rows, ahead=False), tokens, size=size)
+    after = in_micro_batches(lambda rows: critic(rows, ahead=False), tokens, size=size, halvings=halvings)
     last = (tokens.response_mask.sum(dim=1, keepdim=True) - 1).clamp(min=0)
     return values, torch.where(tokens.finished, 0, after.gather(1, last).squeeze(1))

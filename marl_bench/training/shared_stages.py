@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from marl_bench.batches import Tokens
 from marl_bench.config import PpoConfig, RunConfig
 from marl_bench.errors import DataError, ModelError, RecordError, TrainingError
 from marl_bench.interfaces import Task, TaskSpec
 from marl_bench.models.actors import OWN_REWARD
+from marl_bench.models.adapters import trained_model
 from marl_bench.models.loading import (
     SCORE_OFFSET,
     check_same_vocabulary,
@@ -22,13 +22,10 @@ from marl_bench.models.loading import (
     load_reward_model,
     load_tokenizer,
 )
-from marl_bench.models.prompts import encode_prompts, encode_response
-from marl_bench.models.responses import respond, sample_indices, sampling_settings
 from marl_bench.models.rewards import make_reward
-from marl_bench.models.sampling import ModelSampler
-from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
+from marl_bench.models.scoring import TokenValues
 from marl_bench.plugins import callable_digest
-from marl_bench.records import PreferencePair, Prompt
+from marl_bench.records import PreferencePair
 from marl_bench.reward_sources import parse_reward_sources, stage_names
 from marl_bench.run_dir import (
     CHECKPOINTS,
@@ -39,14 +36,18 @@ from marl_bench.run_dir import (
     folder_written_atomically,
     write_json_atomically,
 )
-from marl_bench.score_parts import Reward, Scores, ToScore
 from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData
 from marl_bench.training.progress import Progress
+from marl_bench.training.score_scale import (
+    CALIBRATION_RESPONSES,
+    device_of_this_process,
+    score_scale,
+    scores_of_texts,
+)
 from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft
 from marl_bench.world import ALONE, World
 
-CALIBRATION_RESPONSES = 256
 HEAD_STD = 0.02
 """Spread of a new head's weights, as transformers draws them."""
 
@@ -241,23 +242,46 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
     else:
         where = folder
         tokenizer = load_tokenizer(work.base_model)
-        model = load_policy(work.base_model, dtype=config.model.dtype)
-        limit = config.sampling.max_response_tokens
-        run = SupervisedRun(config.sft, limit, config.data.seed, work.progress, checkpoints, work.world)
-        figures |= {"pairs": len(prepared.data.sft), **train_sft(model, tokenizer, prepared.data.sft, run)}
+        run = SupervisedRun(
+            config.sft,
+            config.sampling.max_response_tokens,
+            config.data.seed,
+            work.progress,
+            checkpoints,
+            gradient_checkpointing=config.memory.gradient_checkpointing,
+            world=work.world,
+        )
+        model, learning = trained_model(
+            lambda quantize: load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize),
+            config.lora,
+            lambda model: train_sft(model, tokenizer, prepared.data.sft, run),
+            seed=config.data.seed,
+        )
+        figures |= {"pairs": len(prepared.data.sft), **learning}
         work.world.on_main("save", lambda: _save(model, tokenizer, folder))
     return _recorded(folder, where, work, figures, checkpoints)
 
 
 def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
-    config, data, device = work.config, work.prepared.data, _device()
+    config, data, device = work.config, work.prepared.data, device_of_this_process()
     checkpoints = work.checkpoints("reward_model", sft=sft.digest)
     tokenizer = load_tokenizer(str(sft.folder))
     training, held_out = _hold_out(data.preferences, share=config.reward_model.held_out_share, seed=config.data.seed)
     given = config.reward_model.path
     source = str(Path(given).expanduser()) if given else str(sft.folder)
     check_same_vocabulary(tokenizer, load_tokenizer(source), name=f"reward model '{source}'")
-    model = load_reward_model(source, dtype=config.model.dtype, pad_token_id=tokenizer.pad_token_id)
+
+    def load(quantize: str) -> Any:
+        pad = tokenizer.pad_token_id
+        return load_reward_model(source, dtype=config.model.dtype, pad_token_id=pad, quantize=quantize)
+
+    def load_new(quantize: str) -> Any:
+        found = load(quantize)
+        # A zero head would leave the trunk without a gradient at first.
+        new_head = torch.Generator().manual_seed(config.data.seed)
+        torch.nn.init.normal_(found.score.weight, std=HEAD_STD, generator=new_head)
+        return found
+
     figures: dict[str, Any] = {"trained": given is None}
     limit, size = config.sampling.max_response_tokens, config.ppo.score_batch_size
     if given is None:
@@ -265,39 +289,49 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
             raise DataError(
                 "reward model: the data have no preference pairs to train on; give a finished one with --reward-model."
             )
-        # A zero head would leave the trunk without a gradient at first.
-        torch.nn.init.normal_(
-            model.score.weight, std=HEAD_STD, generator=torch.Generator().manual_seed(config.data.seed)
+        run = SupervisedRun(
+            config.reward_model,
+            limit,
+            config.data.seed,
+            work.progress,
+            checkpoints,
+            gradient_checkpointing=config.memory.gradient_checkpointing,
+            world=work.world,
         )
-        figures |= {"training_pairs": len(training)} | train_reward_model(
-            model,
-            tokenizer,
-            training,
-            SupervisedRun(config.reward_model, limit, config.data.seed, work.progress, checkpoints, work.world),
+        model, learning = trained_model(
+            load_new,
+            config.lora,
+            lambda model: train_reward_model(model, tokenizer, training, run),
+            seed=config.data.seed,
         )
+        figures |= {"training_pairs": len(training)} | learning
         model.eval()
         references = [
             (pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]
         ]
-        scores = _scores(TokenValues(model).to(device), tokenizer, references, limit=limit, size=size)
+        scores = scores_of_texts(TokenValues(model).to(device), tokenizer, references, limit=limit, size=size)
         setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
         work.world.on_main("save", lambda: _save(model, tokenizer, folder))
+    else:
+        model = load("none")
     values = TokenValues(model).to(device)
     if held_out:
-        chosen = _scores(values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], limit=limit, size=size)
-        rejected = _scores(
+        chosen = scores_of_texts(
+            values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], limit=limit, size=size
+        )
+        rejected = scores_of_texts(
             values, tokenizer, [(pair.prompt, pair.rejected) for pair in held_out], limit=limit, size=size
         )
         figures |= {"pairs": len(held_out), "pair_accuracy": float((chosen > rejected).float().mean())}
     own = make_reward(OWN_REWARD, reward_model=values, dtype=config.model.dtype, device=device)
-    figures |= _score_scale(own, work, sft, name="reward model")
+    figures |= score_scale(own, work, sft, name="reward model")
     where = Path(source) if given else folder
     return _recorded(folder, where, work, figures, checkpoints)
 
 
 def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     """Measures the scale of a score that is not the task's own reward alone."""
-    config, device, checkpoints = work.config, _device(), work.checkpoints("reward")
+    config, device, checkpoints = work.config, device_of_this_process(), work.checkpoints("reward")
     own = _finished(work.run_dir.shared("reward_model"), config.reward_model.path)
     values = None
     if own is not None:
@@ -306,56 +340,8 @@ def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
         values = TokenValues(model).to(device)
     sources = parse_reward_sources(config.reward.sources)
     reward = make_reward(sources, reward_model=values, dtype=config.model.dtype, device=device)
-    figures = {"sources": [source.name for source in sources], **_score_scale(reward, work, sft, name="reward")}
+    figures = {"sources": [source.name for source in sources], **score_scale(reward, work, sft, name="reward")}
     return _recorded(folder, folder, work, figures, checkpoints)
-
-
-def _score_scale(reward: Reward, work: SharedWork, sft: Stage, *, name: str) -> dict[str, float]:
-    """Returns mean and spread of the scores of responses that the SFT model samples: the unit in which differences are read."""
-    config = work.config
-    policy = load_policy(str(sft.folder), dtype=config.model.dtype).to(_device())
-    tokenizer = load_tokenizer(str(sft.folder))
-    prompts = work.prepared.data.rl_prompts[:CALIBRATION_RESPONSES]
-    indices = sample_indices(prompts)
-
-    def share(rows: slice) -> Scores:
-        sampled = respond(
-            ModelSampler(policy),
-            tokenizer,
-            prompts[rows],
-            settings=sampling_settings(config.sampling),
-            batch_size=config.ppo.sample_batch_size,
-            seed_parts=(config.data.seed, "calibration"),
-            indices=indices[rows],
-        )
-        tokens = sampled.samples.tokens
-        return reward.scores(ToScore(work.task, prompts[rows], sampled.responses, tokens, config.ppo.score_batch_size))
-
-    shares = work.world.in_shares("calibration", len(prompts), share)
-    scored = [score for scores in shares for score in scores if score is not None]
-    if not scored:
-        raise TrainingError(f"{name}: none of {len(prompts)} SFT samples has a score; all are None.")
-    scores = torch.tensor(scored)
-    spread = float(scores.std(unbiased=False)) if len(scored) > 1 else 1.0  # one sample has no spread
-    if not spread > 0:
-        raise TrainingError(
-            f"{name}: its scores of {len(scored)} SFT samples have a spread of {spread}; it tells no response from another."
-        )
-    return {"score_std": spread, "sft_score_mean": float(scores.mean())}
-
-
-def _scores(
-    values: TokenValues, tokenizer: Any, texts: Sequence[tuple[Prompt, str]], *, limit: int, size: int
-) -> torch.Tensor:
-    device = next(values.parameters()).device
-    prompt_ids, prompt_mask = encode_prompts([prompt for prompt, _ in texts], tokenizer)
-    rows = [encode_response(text, tokenizer, max_response_tokens=limit) for _, text in texts]
-    width = max(len(row) for row in rows)
-    ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in rows])
-    mask = torch.arange(width) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
-    finished = torch.tensor([row[-1] == tokenizer.eos_token_id for row in rows])
-    tokens = Tokens(*(tensor.to(device) for tensor in (prompt_ids, prompt_mask, ids, mask, finished)))
-    return in_micro_batches(lambda part: last_token_scores(values, part), tokens, size=size)
 
 
 def _hold_out(
@@ -394,7 +380,3 @@ def _recorded(
         return stage
 
     return work.world.on_main("record", record)
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -19,13 +19,13 @@ _BUCKET_ELEMENTS = 16 * 1024 * 1024
 
 
 def in_row_shares(
-    world: World, models: Sequence[torch.nn.Module], part: Experience, compute: Callable[[Experience], T]
+    world: World, parameters: Sequence[torch.nn.Parameter], part: Experience, compute: Callable[[Experience], T]
 ) -> list[T]:
     """Lets every process add up the gradients of its share of the rows, and leaves the sum over all processes on each.
 
     Args:
         world: The processes.
-        models: What gets the gradients.
+        parameters: What gets the gradients.
         part: All rows of the optimizer step.
         compute: Adds the gradients of rows and returns what came of them.
 
@@ -35,7 +35,6 @@ def in_row_shares(
     if world.size == 1:
         return [compute(part)]
     own = _share(world, part)
-    parameters = [parameter for model in models for parameter in model.parameters() if parameter.requires_grad]
 
     def share() -> tuple[T | None, list[bool]]:
         found = compute(part.rows(own, tokens=part.tokens.rows(own))) if len(own) else None
@@ -48,7 +47,7 @@ def in_row_shares(
     return [one for one, _ in found if one is not None]
 
 
-def check_same_weights(world: World, models: Sequence[torch.nn.Module], *, where: str) -> None:
+def check_same_weights(world: World, parameters: Sequence[torch.nn.Parameter], *, where: str) -> None:
     """Checks that the trained weights of all processes are the same to the bit.
 
     Raises:
@@ -56,7 +55,7 @@ def check_same_weights(world: World, models: Sequence[torch.nn.Module], *, where
     """
     if world.size == 1:
         return
-    digests = world.exchange("digest", lambda: [_digest(model) for model in models])
+    digests = world.exchange("digest", lambda: [_digest(parameter) for parameter in parameters])
     other = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
     if other:
         raise TrainingError(
@@ -95,10 +94,6 @@ def _buckets(gradients: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
         yield bucket
 
 
-def _digest(model: torch.nn.Module) -> list[int]:
-    integers = {4: torch.int32, 2: torch.int16, 1: torch.int8, 8: torch.int64}
-    return [
-        int(parameter.detach().view(integers[parameter.element_size()]).sum(dtype=torch.int64))
-        for parameter in model.parameters()
-        if parameter.requires_grad
-    ]
+def _digest(parameter: torch.Tensor) -> int:
+    integers = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+    return int(parameter.detach().view(integers[parameter.element_size()]).sum(dtype=torch.int64))

@@ -32,6 +32,7 @@ class SupervisedRun:
         seed: Of the order of the examples.
         progress: Told of every step.
         checkpoints: Of the stage; None keeps none.
+        gradient_checkpointing: Whether activations are computed again in the backward pass.
         world: The processes that train together, each on its share of every batch.
     """
 
@@ -40,6 +41,7 @@ class SupervisedRun:
     seed: int
     progress: Progress
     checkpoints: Checkpoints | None = None
+    gradient_checkpointing: bool = False
     world: World = ALONE
 
 
@@ -116,6 +118,7 @@ def _trained(
         callbacks.append(saving_callback(store, run.progress.stop_requested))
     with _quiet(), scratch(store) as folder:
         arguments = _trainer_arguments(stage, run, len(examples), str(folder), on_cpu=_on_cpu())
+        arguments["activation_checkpointing"] = run.gradient_checkpointing
         trainer = make_trainer(
             model=model,
             args=configure(**arguments),
@@ -146,7 +149,7 @@ def _trainer_arguments(stage: str, run: SupervisedRun, examples: int, scratch: s
     micro_batch_size = min(settings.micro_batch_size, own_rows)
     while own_rows % micro_batch_size:  # TRL knows whole micro-batches only
         micro_batch_size -= 1
-    steps = settings.max_steps or max(1, round(settings.epochs * examples / batch_size))
+    steps = settings.planned_steps(examples)
     return {
         "output_dir": scratch,
         "max_steps": steps,

@@ -1,6 +1,8 @@
 """One PPO update: optimizer steps over an experience in micro-batches, averaged over the step's global counts."""
 
 import dataclasses
+import functools
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,12 +10,19 @@ import torch
 from accelerate import Accelerator
 
 from marl_bench.batches import Experience, StepCounts, TokenOutputs
-from marl_bench.config import PpoConfig
+from marl_bench.config import GuardConfig, PpoConfig
 from marl_bench.errors import TrainingError
 from marl_bench.interfaces import PolicyBaseline
 from marl_bench.models.actors import Actors
+from marl_bench.models.adapters import trainable_parameters
+from marl_bench.models.batch_sizes import BatchSize
+from marl_bench.models.out_of_memory import TRAINING
 from marl_bench.models.scoring import micro_batches, response_log_probs
+from marl_bench.training.guards import SKIPPED, SKIPPED_IN_A_ROW, first_not_finite, how_to_go_on
+from marl_bench.training.optimizer_memory import trained_parameters, with_masters
 from marl_bench.training.shares import check_same_weights, in_row_shares
+
+_REMEDY = "Lower ppo.learning_rate or raise ppo.kl_coef"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +39,11 @@ class Optimizers:
         yield self.policy, self.policy_schedule
         if self.critic is not None:
             yield self.critic, self.critic_schedule
+
+    def zero_gradients(self) -> None:
+        """Forgets the gradients that have been added up."""
+        for optimizer, _ in self.pairs():
+            optimizer.zero_grad(set_to_none=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,21 +68,27 @@ class Tally:
     """What the optimizer steps of an update have come to so far.
 
     Attributes:
-        steps: Optimizer steps taken.
+        steps: Optimizer steps taken or left out.
         tokens: Response tokens of these steps.
         sums: Name to value: losses and gradient norms of the last step, clip fraction and approximate KL summed over tokens.
         ratio_deviation: Largest |ratio - 1| before the first optimizer step.
+        skipped: Steps that were left out because something was not finite.
+        skipped_in_a_row: The last so many steps, those of earlier updates included.
     """
 
     steps: int = 0
     tokens: int = 0
     sums: Mapping[str, float] = dataclasses.field(default_factory=dict)
     ratio_deviation: float = 0.0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
 
     def figures(self) -> dict[str, float]:
         """Returns the figures of the update, clip fraction and approximate KL as means over tokens."""
         means = ("clip_fraction", "approximate_kl")
-        return {name: value / max(self.tokens, 1) if name in means else value for name, value in self.sums.items()}
+        skipped = {SKIPPED: self.skipped, SKIPPED_IN_A_ROW: self.skipped_in_a_row} if self.skipped else {}
+        found = {name: value / max(self.tokens, 1) if name in means else value for name, value in self.sums.items()}
+        return {**found, **skipped}
 
 
 def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers:
@@ -79,8 +99,10 @@ def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers
         if model is None:
             return None, None
         betas = (ppo.adam_betas[0], ppo.adam_betas[1])
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
-        warmup = int(ppo.warmup_ratio * steps)
+        trained = list(trainable_parameters(model).values())
+        make = functools.partial(torch.optim.AdamW, lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
+        optimizer = make(trained) if actors.memory.master_weights is None else with_masters(model, trained, make)
+        warmup = ppo.warmup_steps(steps=steps)
         return optimizer, get_scheduler(ppo.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
 
     return Optimizers(*pair(actors.policy, ppo.learning_rate), *pair(actors.critic, ppo.critic_learning_rate))
@@ -96,6 +118,7 @@ class UpdateSettings:
         kl_coef: Coefficient of the KL as it stands.
         exact: True where weights are float32, so that the ratio check holds.
         where: Names arm, seed and update in errors.
+        guards: What happens where something is not finite.
     """
 
     ppo: PpoConfig
@@ -103,6 +126,7 @@ class UpdateSettings:
     kl_coef: float
     exact: bool
     where: str
+    guards: GuardConfig = dataclasses.field(default_factory=GuardConfig)
 
 
 def minibatch_order(rows: int, ppo: PpoConfig, shuffle: torch.Generator) -> list[torch.Tensor]:
@@ -140,24 +164,33 @@ def update(
         part = experience.rows(index, tokens=experience.tokens.rows(index))
         tally = _optimizer_step(learner, part, tally, settings)
         after_step(tally)
-    check_same_weights(learner.actors.world, _models(learner), where=settings.where)
+    check_same_weights(learner.actors.world, _trained(learner), where=settings.where)
     return tally
 
 
 def _optimizer_step(learner: Learner, part: Experience, tally: Tally, settings: UpdateSettings) -> Tally:
     counts = _counts(part)
-    added = _Added.joined(
-        in_row_shares(
-            learner.actors.world,
-            _models(learner),
-            part,
-            lambda rows: _add_gradients(learner, rows, counts, settings, first=tally.steps == 0),
+    size, first = learner.actors.micro_batch(settings.ppo.micro_batch_size), tally.steps == 0
+
+    def share(own: Experience) -> _Added:
+        return learner.actors.halvings.retried(
+            TRAINING,
+            min(size.rows, len(own.tokens)),
+            lambda rows: _add_gradients(
+                learner, own, counts, settings, size=dataclasses.replace(size, rows=rows), first=first
+            ),
+            clear=learner.optimizers.zero_gradients,
         )
-    )
-    if tally.steps == 0:
-        _check_ratio(added.ratio_deviation, settings)
+
+    added = _Added.joined(in_row_shares(learner.actors.world, _trained(learner), part, share))
     norms = _clip_gradients(learner, settings.ppo)
-    _check_finite({**added.losses, **norms}, settings)
+    wrong = first_not_finite({**added.losses, **norms})
+    if wrong and settings.guards.not_finite == "skip":
+        return _left_out(learner, tally, wrong, settings)
+    if first:
+        _check_ratio(added.ratio_deviation, settings)
+    if wrong:  # before the step, so that the weights stay those of the last good one
+        raise TrainingError(f"{settings.where}: {wrong}. {how_to_go_on(_REMEDY)}")
     _step(learner.optimizers)
     sums = {name: tally.sums.get(name, 0.0) + value for name, value in added.sums.items()}
     return Tally(
@@ -165,6 +198,7 @@ def _optimizer_step(learner: Learner, part: Experience, tally: Tally, settings: 
         tokens=tally.tokens + counts.tokens,
         sums={**tally.sums, **sums, **added.losses, **norms},
         ratio_deviation=max(tally.ratio_deviation, added.ratio_deviation),
+        skipped=tally.skipped,
     )
 
 
@@ -190,14 +224,14 @@ class _Added:
 
 
 def _add_gradients(
-    learner: Learner, part: Experience, counts: StepCounts, settings: UpdateSettings, *, first: bool
+    learner: Learner, part: Experience, counts: StepCounts, settings: UpdateSettings, *, size: BatchSize, first: bool
 ) -> _Added:
-    """Adds up the gradients of a minibatch, micro-batch by micro-batch."""
-    actors, ppo = learner.actors, settings.ppo
+    """Adds up the gradients of a minibatch, as many rows at once as `size` allows."""
+    actors = learner.actors
     losses = {"policy_loss": 0.0, "critic_loss": 0.0}
     sums: dict[str, float] = {}
     deviation = 0.0
-    for rows, row_tokens in micro_batches(part.tokens, size=ppo.micro_batch_size):
+    for rows, row_tokens in micro_batches(part.tokens, size=size):
         minibatch = part.rows(rows, tokens=row_tokens)
         log_probs = response_log_probs(actors.policy, row_tokens, temperature=settings.temperature).token_log_probs
         values = minibatch.token_values if actors.critic is None else actors.critic(row_tokens, ahead=True)
@@ -212,9 +246,8 @@ def _add_gradients(
     return _Added(losses, sums, deviation)
 
 
-def _models(learner: Learner) -> list[torch.nn.Module]:
-    actors = learner.actors
-    return [actors.policy] if actors.critic is None else [actors.policy, actors.critic]
+def _trained(learner: Learner) -> list[torch.nn.Parameter]:
+    return [parameter for optimizer, _ in learner.optimizers.pairs() for parameter in trained_parameters(optimizer)]
 
 
 def _counts(experience: Experience) -> StepCounts:
@@ -241,20 +274,14 @@ def _check_ratio(deviation: float, settings: UpdateSettings) -> None:
         )
 
 
-def _check_finite(figures: Mapping[str, float], settings: UpdateSettings) -> None:
-    """Stops before the optimizer step, so that the weights stay those of the last good one."""
-    for name, value in figures.items():
-        if not torch.isfinite(torch.tensor(value)):
-            raise TrainingError(f"{settings.where}: {name} is {value}; lower the learning rate or raise ppo.kl_coef.")
-
-
 def _clip_gradients(learner: Learner, ppo: PpoConfig) -> dict[str, float]:
     """Clips the gradients and returns their norms before."""
     norms = {}
-    actors = learner.actors
-    for name, model in (("policy_gradient_norm", actors.policy), ("critic_gradient_norm", actors.critic)):
-        if model is not None:
-            norms[name] = float(learner.accelerator.clip_grad_norm_(model.parameters(), ppo.max_grad_norm))
+    optimizers = learner.optimizers
+    for name, optimizer in (("policy_gradient_norm", optimizers.policy), ("critic_gradient_norm", optimizers.critic)):
+        if optimizer is not None:
+            trained = trained_parameters(optimizer)
+            norms[name] = float(learner.accelerator.clip_grad_norm_(trained, ppo.max_grad_norm))
     return norms
 
 
@@ -262,4 +289,20 @@ def _step(optimizers: Optimizers) -> None:
     for optimizer, schedule in optimizers.pairs():
         optimizer.step()
         schedule.step()
-        optimizer.zero_grad(set_to_none=True)
+    optimizers.zero_gradients()
+
+
+def _left_out(learner: Learner, tally: Tally, wrong: str, settings: UpdateSettings) -> Tally:
+    """Leaves an optimizer step out; the schedules go on, so that the learning rate of an update does not depend on what was left out before."""
+    in_a_row = tally.skipped_in_a_row + 1
+    if in_a_row > settings.guards.max_skipped_steps:
+        raise TrainingError(
+            f"{settings.where}: {wrong}, and the {tally.skipped_in_a_row} optimizer steps before were left out for such a reason "
+            f"(guards.max_skipped_steps). {how_to_go_on(_REMEDY)}"
+        )
+    learner.optimizers.zero_gradients()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch misses an optimizer's step before that of the schedule
+        for _, schedule in learner.optimizers.pairs():
+            schedule.step()
+    return dataclasses.replace(tally, steps=tally.steps + 1, skipped=tally.skipped + 1, skipped_in_a_row=in_a_row)
