@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from marl_bench.batches import Rollout
-from marl_bench.cell_files import ModelFiles, cell_checkpoints, clear_unfinished, save_best_policy, save_models
+from marl_bench.cell_files import cell_checkpoints, clear_unfinished, save_best_policy, save_models
 from marl_bench.disk_space import full_disk_named, is_disk_full
 from marl_bench.errors import Interrupted, MarlBenchError
 from marl_bench.evaluation.evaluate import Evaluated, evaluate_policy
@@ -232,16 +232,14 @@ class Worker:
             importance_cap=config.sampler.importance_cap,
         )
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
-        base = stages.sft.folder if lora.share_base else (stages.reward_model or stages.sft).folder
-        files = ModelFiles(folder, self.plan.run_dir.root, stages.sft.folder, base, merged=lora.save == "merged")
-        save_models(files, actors)
-        save_best_policy(files, actors, checkpoints)
+        merged = lora.save == "merged"
+        save_models(folder, actors, merged=merged)
+        save_best_policy(folder, actors, checkpoints, merged=merged)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
         if config.lora.rank is not None:
-            critic = actors.critic.classifier if actors.critic is not None else None
-            facts["lora"] = adapter_facts({"policy": actors.policy, "critic": critic}, config.lora)
+            facts["lora"] = adapter_facts(actors.trained(), lora)
         facts["fallbacks"] = sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
         return Trained(actors, budget, facts, baseline)
 
@@ -274,9 +272,7 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
-        if self.plan.config.sampler.backend != "transformers":
-            sampler = self._samplers.of(actors.policy, start_from=stages.sft.folder)
-            actors = dataclasses.replace(actors, sampler=sampler)
+        actors = dataclasses.replace(actors, sampler=self._samplers.of(actors, start_from=stages.sft.folder))
         return with_memory(actors, self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:

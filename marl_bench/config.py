@@ -230,7 +230,7 @@ class GuardConfig(Section):
     max_skipped_steps: int = Field(3, ge=1, description="more optimizer steps left out in a row stop the training")
     exploding_kl: Reaction = Field("warn", description="the KL to the reference is, or grows, above a limit")
     max_kl: float = Field(200.0, gt=0, description="nats a response, mean over an update")
-    max_kl_growth: float = Field(10.0, gt=1, description="times the KL of the update before, counted from 1 nat")
+    max_kl_growth: float = Field(10.0, gt=1, description="times the KL of the update before, counted from 5 nats")
     collapsed_entropy: Reaction = Field("warn", description="the policy has become sure of every token")
     min_entropy_share: float = Field(0.1, ge=0, lt=1, description="of the first update's mean entropy")
     min_entropy: float = Field(0.0, ge=0, description="nats a token, mean over an update; 0 switches it off")

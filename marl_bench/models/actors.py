@@ -10,6 +10,7 @@ import torch
 from marl_bench.config import LoraConfig, MemoryConfig
 from marl_bench.models.adapters import NewAdapter, base_quantization, critic_on, with_new_adapter, with_stored_adapter
 from marl_bench.models.batch_sizes import BatchSize, batch_size
+from marl_bench.models.forward import forward_plan
 from marl_bench.models.halving_sampler import HalvingSampler
 from marl_bench.models.loading import (
     ADAPTER,
@@ -59,20 +60,25 @@ class Actors:
 
     def micro_batch(self, rows: int) -> BatchSize:
         """Returns the size of a training forward pass; `rows` is for those without a limit on tokens."""
-        return batch_size(rows, self.memory.micro_batch_tokens, packed=self.memory.packing)
+        return batch_size(rows, self.memory.micro_batch_tokens, forward_plan(self.policy).rows)
 
     def score_batch(self, rows: int) -> BatchSize:
         """Returns the size of a forward pass without gradients."""
-        return batch_size(rows, self.memory.score_batch_tokens, packed=self.memory.packing)
+        return batch_size(rows, self.memory.score_batch_tokens, forward_plan(self.reference).rows)
 
     def sample_batch(self, rows: int) -> BatchSize:
         """Returns the size of a batch that is sampled at once."""
-        return batch_size(rows, self.memory.sample_batch_tokens, packed=False)
+        return batch_size(rows, self.memory.sample_batch_tokens, "aligned")
 
     def rest(self) -> None:
         """Sends models that wait on the CPU back there."""
         if self.offload is not None:
             self.offload.rest()
+
+    def trained(self) -> dict[str, Any]:
+        """Returns the models that training changes, policy and critic if there is one, as transformers knows them."""
+        critic = {} if self.critic is None else {"critic": self.critic.classifier}
+        return {"policy": self.policy, **critic}
 
 
 OWN_REWARD = (RewardSource(OWN, 1.0, "task", ""),)
@@ -150,7 +156,7 @@ def _policy_and_reference(policy: Path | NewAdapter, sft: Path, *, dtype: str, d
     quantize: str
     if isinstance(policy, NewAdapter):
         quantize = policy.lora.quantize
-    elif (policy / ADAPTER).is_file() and Path(base_of_adapter(str(policy))).resolve() == sft.resolve():
+    elif _stands_on(policy, sft):
         quantize = base_quantization(policy)
     else:
         reference = load_policy(str(sft), dtype=dtype).to(device)
@@ -161,6 +167,12 @@ def _policy_and_reference(policy: Path | NewAdapter, sft: Path, *, dtype: str, d
     if isinstance(policy, NewAdapter):
         return with_new_adapter(reference, policy), reference
     return with_stored_adapter(reference, policy), reference
+
+
+def _stands_on(policy: Path, sft: Path) -> bool:
+    """Returns whether a policy's folder holds an adapter on the SFT model."""
+    adapter = (Path(policy) / ADAPTER).is_file()
+    return adapter and Path(base_of_adapter(str(policy))).resolve() == Path(sft).resolve()
 
 
 def _critic_base(

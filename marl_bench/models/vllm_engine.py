@@ -101,6 +101,7 @@ class ColocatedEngine:
             **os.environ,
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the child is the engine: one process to watch
             "VLLM_NO_USAGE_STATS": "1",
+            "PYTHONUNBUFFERED": "1",  # what it said last is in the log, however it ends
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
         environment.setdefault(

@@ -18,7 +18,6 @@ from marl_bench.errors import ConfigError
 from marl_bench.evaluation.measure import oracle_scores
 from marl_bench.interfaces import PolicyBaseline, Task
 from marl_bench.macro.diagnostics import macro_figures, macro_length_histogram
-from marl_bench.macro.mismatch import mismatch_figures
 from marl_bench.models.actors import Actors
 from marl_bench.models.quantization import is_exact
 from marl_bench.models.responses import log_prob_temperature
@@ -318,10 +317,6 @@ def _figures(
         "fallbacks": prepared.experience.segmentation.fallbacks,
         "macro_length_histogram": macro_length_histogram(prepared.experience.segmentation),
     }
-    rollout = scored.rollout
-    if rollout.token_sampler_log_probs is not None:
-        mask = rollout.tokens.response_mask
-        figures |= mismatch_figures(rollout.token_log_probs, rollout.token_sampler_log_probs, mask)
     known = oracle_scores(task, scored.prompts, scored.responses)
     oracle = [value for value in known or () if value is not None]
     if oracle:

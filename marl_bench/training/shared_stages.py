@@ -238,7 +238,7 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
             config.data.seed,
             work.progress,
             checkpoints,
-            config.memory.gradient_checkpointing,
+            gradient_checkpointing=config.memory.gradient_checkpointing,
         )
         model, figures = trained_model(
             lambda quantize: load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize),
@@ -290,7 +290,7 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
             config.data.seed,
             work.progress,
             checkpoints,
-            config.memory.gradient_checkpointing,
+            gradient_checkpointing=config.memory.gradient_checkpointing,
         )
         model, learning = trained_model(
             load_new,

@@ -98,9 +98,9 @@ def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers
         if model is None:
             return None, None
         betas = (ppo.adam_betas[0], ppo.adam_betas[1])
+        trained = list(trainable_parameters(model).values())
         make = functools.partial(torch.optim.AdamW, lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
-        trained = trainable_parameters(model).values()
-        optimizer = make(trained) if actors.memory.master_weights is None else with_masters(model, make)
+        optimizer = make(trained) if actors.memory.master_weights is None else with_masters(model, trained, make)
         warmup = ppo.warmup_steps(steps=steps)
         return optimizer, get_scheduler(ppo.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
 
