@@ -19,6 +19,7 @@ from marl_bench.evaluation.measure import oracle_scores
 from marl_bench.interfaces import PolicyBaseline, Task
 from marl_bench.macro.diagnostics import macro_figures, macro_length_histogram
 from marl_bench.models.actors import Actors
+from marl_bench.models.quantization import is_exact
 from marl_bench.models.responses import log_prob_temperature
 from marl_bench.records import Prompt
 from marl_bench.run_dir import CURVE, TIMINGS, append_jsonl
@@ -26,6 +27,7 @@ from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.experience import PreparedExperience, prepare_experience, token_rewards
 from marl_bench.training.guards import Watch
 from marl_bench.training.kl_control import next_kl_coef
+from marl_bench.training.optimizer_memory import learner_present
 from marl_bench.training.progress import Progress, report_step
 from marl_bench.training.resume import Boundaries
 from marl_bench.training.rollout import ScoredRollout, roll_out, rollout_figures
@@ -45,6 +47,7 @@ class PpoRun:
         folder: Where `metrics.jsonl` and `timings.jsonl` go.
         checkpoints: Of this training; None keeps none.
         guards: What happens when the training goes wrong.
+        importance_cap: Bound of the importance weights for responses of another engine, or None.
     """
 
     arm: str
@@ -54,6 +57,7 @@ class PpoRun:
     folder: Path
     checkpoints: Checkpoints | None = None
     guards: GuardConfig = dataclasses.field(default_factory=GuardConfig)
+    importance_cap: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +140,7 @@ class _Trainer:
         ppo = baseline.ppo
         self.run, self.task, self.ppo = run, task, ppo
         self.batches = PromptOrder(prompts, batch_size=ppo.batch_size, seed=run.seed)
-        self.updates = planned_updates(ppo, len(prompts))
+        self.updates = ppo.planned_updates(len(prompts))
         steps = self.updates * ppo.ppo_epochs * min(ppo.minibatches, ppo.batch_size)
         self.learner = Learner(actors, make_optimizers(actors, ppo, steps=steps), Accelerator(), baseline)
         self.shuffle = torch.Generator().manual_seed(run.seed)
@@ -204,7 +208,9 @@ class _Trainer:
         rewards = token_rewards(
             scored.rollout, scored.scores, ppo=ppo, kl_coef=self.standing.kl_coef, score_std=run.score_std
         )
-        prepared = prepare_experience(self.learner.baseline, scored.rollout, rewards, ppo=ppo)
+        prepared = prepare_experience(
+            self.learner.baseline, scored.rollout, rewards, ppo=ppo, importance_cap=run.importance_cap
+        )
         order = minibatch_order(len(prepared.experience.tokens), ppo, self.shuffle)
         seconds = {"rollout": time.perf_counter() - began, "reward_wait": scored.reward_wait_seconds}
         learning_rate = self.learner.optimizers.policy_schedule.get_last_lr()[0]
@@ -217,7 +223,7 @@ class _Trainer:
             ppo=self.ppo,
             temperature=log_prob_temperature(self.run.sampling),
             kl_coef=self.standing.kl_coef,
-            exact=self.learner.actors.policy.dtype == torch.float32,
+            exact=is_exact(self.learner.actors.policy),
             guards=self.run.guards,
             where=self.where,
         )
@@ -231,8 +237,8 @@ class _Trainer:
             reached()
 
         experience = pending.prepared.experience
-        return stands(
-            update(
+        with learner_present(self.learner.actors, self.learner.optimizers.pairs()):
+            tally = update(
                 self.learner,
                 experience,
                 pending.order,
@@ -240,7 +246,7 @@ class _Trainer:
                 tally=pending.tally,
                 after_step=after_step,
             )
-        )
+        return stands(tally)
 
     def _observe(self, pending: Pending) -> dict[str, Any]:
         """Writes down what the update was, moves the KL coefficient and returns the line of the curve."""
@@ -259,11 +265,6 @@ class _Trainer:
         budget = {"responses_sampled": self.standing.responses, "tokens_sampled": self.standing.tokens}
         rate = {"kl_coef": standing.kl_coef, "learning_rate": pending.learning_rate}
         return {"update": number, **budget, **rate, **figures}
-
-
-def planned_updates(ppo: PpoConfig, prompts: int) -> int:
-    """Returns the number of updates: as configured, else one pass over the prompts."""
-    return ppo.updates or max(1, prompts // ppo.batch_size)
 
 
 class PromptOrder:
