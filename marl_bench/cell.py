@@ -22,7 +22,7 @@ from marl_bench.evaluation.results import aggregate
 from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors, policy_source
-from marl_bench.models.adapters import NewAdapter, adapter_facts
+from marl_bench.models.adapters import NewAdapter, adapter_facts, check_adapters
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.models.memory import with_memory
 from marl_bench.models.vllm_sampler import Samplers
@@ -154,6 +154,7 @@ class Worker:
             check_window(
                 path, max_prompt_tokens=sampling.max_prompt_tokens, max_response_tokens=sampling.max_response_tokens
             )
+            check_adapters(path, config.lora)
             self._prepared = prepare_data(self.task, config, tokenizer)
         return self._prepared
 

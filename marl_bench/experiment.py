@@ -13,6 +13,7 @@ from marl_bench.config_layers import resolve
 from marl_bench.disk_space import full_disk_named
 from marl_bench.errors import CellFailedError, DataError, MarlBenchError, ModelError
 from marl_bench.executors import Event, Job, LocalExecutor
+from marl_bench.models.lora_install import check_lora_installed
 from marl_bench.models.vllm_install import check_sampler
 from marl_bench.planning import ArmPlan, Plan, make_plan
 from marl_bench.plugins import Registry
@@ -173,11 +174,12 @@ def check_plan(plan: Plan) -> None:
 
     Raises:
         RunFolderError: The folder holds something else.
-        ModelError: A model folder is missing or no model of its kind.
+        ModelError: A model folder is missing or no model of its kind, or a package that adapters need.
         DataError: The data folder is missing or empty.
         ConfigError: The sampler is not installed, does not fit, or cannot sample for such a training.
     """
     check_sampler(plan.config)
+    check_lora_installed(plan.config.lora)
     check_free(plan.run_dir, config_hash=plan.config_hash)
     config = plan.config
     for option, path in (
