@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from marl_bench.batches import Rollout
-from marl_bench.cell_files import ModelFiles, cell_checkpoints, clear_unfinished, save_best_policy, save_models
+from marl_bench.cell_files import cell_checkpoints, clear_unfinished, save_best_policy, save_models
 from marl_bench.disk_space import full_disk_named, is_disk_full
 from marl_bench.errors import Interrupted, MarlBenchError
 from marl_bench.evaluation.evaluate import Evaluated, evaluate_policy
@@ -24,6 +24,7 @@ from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.adapters import NewAdapter, adapter_facts
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.models.memory import with_memory
+from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment, now
@@ -31,6 +32,7 @@ from marl_bench.records import Prompt, Response, RunRecord
 from marl_bench.reward_sources import COMBINED_SCORE, is_own_reward, parse_reward_sources
 from marl_bench.run_dir import (
     CURVE,
+    ENGINE_LOG,
     RECORD,
     SAMPLES,
     TIMINGS,
@@ -85,6 +87,7 @@ class Worker:
         self.metrics = [*self.task.metrics, *make_metrics(plan.config.evaluation.metrics, self.registry)]
         check_metric_names(self.metrics, taken=[self.primary_metric, "oracle"])
         self._prepared: PreparedData | None = None
+        self._samplers = Samplers(plan.config, log=plan.root / ENGINE_LOG)
 
     def run_shared(self, progress: Progress) -> None:
         """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
@@ -219,19 +222,24 @@ class Worker:
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
         run = PpoRun(
-            arm.label, seed, config.sampling, stages.score_std, folder, checkpoints=checkpoints, guards=config.guards
+            arm.label,
+            seed,
+            config.sampling,
+            stages.score_std,
+            folder,
+            checkpoints=checkpoints,
+            guards=config.guards,
+            importance_cap=config.sampler.importance_cap,
         )
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
-        base = stages.sft.folder if lora.share_base else (stages.reward_model or stages.sft).folder
-        files = ModelFiles(folder, self.plan.run_dir.root, stages.sft.folder, base, merged=lora.save == "merged")
-        save_models(files, actors)
-        save_best_policy(files, actors, checkpoints)
+        merged = lora.save == "merged"
+        save_models(folder, actors, merged=merged)
+        save_best_policy(folder, actors, checkpoints, merged=merged)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
         if config.lora.rank is not None:
-            critic = actors.critic.classifier if actors.critic is not None else None
-            facts["lora"] = adapter_facts({"policy": actors.policy, "critic": critic}, config.lora)
+            facts["lora"] = adapter_facts(actors.trained(), lora)
         facts["fallbacks"] = sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
         return Trained(actors, budget, facts, baseline)
 
@@ -264,6 +272,7 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
+        actors = dataclasses.replace(actors, sampler=self._samplers.of(actors, start_from=stages.sft.folder))
         return with_memory(actors, self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:

@@ -1,6 +1,5 @@
 """The files that a cell's training leaves: checkpoints while it goes on, policy and critic when it has ended."""
 
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -48,36 +47,15 @@ def clear_unfinished(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelFiles:
-    """How a cell's models are written.
-
-    Attributes:
-        folder: Of the cell.
-        root: Folder of the experiment.
-        policy_base: Folder of the model that an adapter of the policy stands on.
-        critic_base: Likewise of the critic.
-        merged: Write whole models in place of adapters.
-    """
-
-    folder: Path
-    root: Path
-    policy_base: Path
-    critic_base: Path
-    merged: bool
+def save_models(folder: Path, actors: Actors, *, merged: bool) -> None:
+    """Writes policy and critic as `from_pretrained` folders; `merged` folds adapters in, else they are written alone."""
+    for name, model in actors.trained().items():
+        with folder_written_atomically(folder / name) as temporary:
+            save_model(model, temporary, merged=merged)
+            actors.tokenizer.save_pretrained(temporary)
 
 
-def save_models(files: ModelFiles, actors: Actors) -> None:
-    """Writes policy and critic as `from_pretrained` folders."""
-    critic = actors.critic.classifier if actors.critic is not None else None
-    for name, model, base in (("policy", actors.policy, files.policy_base), ("critic", critic, files.critic_base)):
-        if model is not None:
-            with folder_written_atomically(files.folder / name) as temporary:
-                save_model(model, temporary, base=base, merged=files.merged, root=files.root)
-                actors.tokenizer.save_pretrained(temporary)
-
-
-def save_best_policy(files: ModelFiles, actors: Actors, checkpoints: Checkpoints) -> None:
+def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints, *, merged: bool) -> None:
     """Writes the policy with the best training score beside the last one, where it was asked for; the last one stays in memory."""
     best = checkpoints.best() if checkpoints.settings.keep_best else None
     if best is None:
@@ -85,8 +63,8 @@ def save_best_policy(files: ModelFiles, actors: Actors, checkpoints: Checkpoints
     weights = TrainedWeights(actors.policy)
     last = {name: weight.clone() for name, weight in weights.state_dict().items()}
     load_policy_weights(best, actors.policy)
-    with folder_written_atomically(files.folder / BEST_POLICY) as temporary:
-        save_model(actors.policy, temporary, base=files.policy_base, merged=files.merged, root=files.root)
+    with folder_written_atomically(folder / BEST_POLICY) as temporary:
+        save_model(actors.policy, temporary, merged=merged)
         actors.tokenizer.save_pretrained(temporary)
         facts = {"position": best.position, "training_score": best.manifest["score"]}
         write_json_atomically(temporary / "best.json", facts)

@@ -61,6 +61,10 @@ class SupervisedConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0)
     adam_betas: list[float] = Field([0.9, 0.95], min_length=2, max_length=2)
 
+    def planned_steps(self, examples: int) -> int:
+        """Returns the optimizer steps over so many examples or pairs."""
+        return self.max_steps or max(1, round(self.epochs * examples / min(self.batch_size, examples)))
+
 
 class RewardModelConfig(SupervisedConfig):
     """The reward model's stage."""
@@ -136,6 +140,7 @@ class PpoConfig(Section):
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_ratio: float = Field(0.05, ge=0, lt=1, description="share of the optimizer steps that warm up")
+    warmup_updates: int | None = Field(None, ge=0, description="updates that warm up, in place of warmup_ratio")
     max_grad_norm: float = Field(1.0, gt=0)
     gamma: float = Field(1.0, gt=0, le=1)
     gae_lambda: float = Field(0.95, ge=0, le=1)
@@ -166,6 +171,16 @@ class PpoConfig(Section):
         preset = METHOD_PRESETS[self.method]
         chosen = {name: getattr(self, name) for name in MethodOptions.model_fields if getattr(self, name) is not None}
         return preset.model_copy(update=chosen)
+
+    def planned_updates(self, prompts: int) -> int:
+        """Returns the number of updates: as configured, else one pass over the prompts."""
+        return self.updates or max(1, prompts // self.batch_size)
+
+    def warmup_steps(self, *, steps: int) -> int:
+        """Returns the optimizer steps that warm up, of `steps` in all."""
+        if self.warmup_updates is None:
+            return int(self.warmup_ratio * steps)
+        return self.warmup_updates * self.ppo_epochs * min(self.minibatches, self.batch_size)
 
 
 class EvaluationConfig(Section):
@@ -215,7 +230,7 @@ class GuardConfig(Section):
     max_skipped_steps: int = Field(3, ge=1, description="more optimizer steps left out in a row stop the training")
     exploding_kl: Reaction = Field("warn", description="the KL to the reference is, or grows, above a limit")
     max_kl: float = Field(200.0, gt=0, description="nats a response, mean over an update")
-    max_kl_growth: float = Field(10.0, gt=1, description="times the KL of the update before, counted from 1 nat")
+    max_kl_growth: float = Field(10.0, gt=1, description="times the KL of the update before, counted from 5 nats")
     collapsed_entropy: Reaction = Field("warn", description="the policy has become sure of every token")
     min_entropy_share: float = Field(0.1, ge=0, lt=1, description="of the first update's mean entropy")
     min_entropy: float = Field(0.0, ge=0, description="nats a token, mean over an update; 0 switches it off")
@@ -307,9 +322,39 @@ class MemoryConfig(Section):
 
 
 class SamplerConfig(Section):
-    """What samples the responses of rollouts and evaluations."""
+    """What samples the responses of rollouts and evaluations. All but the backend is read with vllm only."""
 
     backend: Literal["transformers", "vllm"] = Field("transformers", description="vllm needs marl-bench[vllm]")
+    mode: Literal["colocated", "server"] = Field(
+        "colocated", description="an engine of each worker on its own device, or a server of yours (base_url)"
+    )
+    base_url: str | None = Field(None, description="the vLLM server, for example http://localhost:8000/v1")
+    weights_folder: str | None = Field(
+        None, description="where weights are handed over, on a disk that the server sees too; null: shared memory here"
+    )
+    gpu_memory_utilization: float = Field(
+        0.3, gt=0, le=1, description="share of the device's memory for the colocated engine; of main memory on a CPU"
+    )
+    max_model_len: int | None = Field(
+        None, ge=2, description="window of the engine; null: max_prompt_tokens + max_response_tokens"
+    )
+    enforce_eager: bool | None = Field(None, description="no compiled graphs; null: on a CPU only")
+    sleep: bool = Field(True, description="a colocated engine on a GPU frees its memory between rollouts")
+    importance_cap: float | None = Field(
+        None, gt=0, description="the token loss is multiplied with min(p_trainer / p_sampler, this); null: not at all"
+    )
+    max_sync_difference: float | None = Field(
+        None,
+        gt=0,
+        description="mean |difference| of log-probs (nats) allowed after a weight update; null: 0.0005 in float32, 0.1 in bfloat16",
+    )
+    timeout_seconds: float = Field(1800.0, gt=0, description="longest wait for one answer of the engine")
+
+    @model_validator(mode="after")
+    def _a_server_has_an_address(self) -> Self:
+        if (self.mode == "server") != (self.base_url is not None):
+            raise ValueError("sampler.mode=server and sampler.base_url belong together; set both or neither")
+        return self
 
 
 class RunConfig(Section):
@@ -346,10 +391,14 @@ class RunConfig(Section):
         return self
 
     def hashed_part(self) -> dict[str, Any]:
-        """Returns what the shared stages and the cells compute: all but arms, seeds and checkpoints.
+        """Returns what the shared stages and the cells compute: all but arms, seeds, checkpoints, and guards that only warn or stop.
 
         The sections of large models count where they differ from their defaults only, so that hashes from before they were there hold.
         """
-        later = ("guards", "lora", "memory", "sampler")
+        later = ("lora", "memory", "sampler")
         unchanged = {name for name in later if getattr(self, name) == type(getattr(self, name))()}
-        return self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", *unchanged})
+        part = self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", "guards", *unchanged})
+        if self.ppo.warmup_updates is None:
+            del part["ppo"]["warmup_updates"]
+        # A run that a guard has stopped goes on from its checkpoint once the guard is told to warn.
+        return {**part, "guards": {"not_finite": "skip"}} if self.guards.not_finite == "skip" else part

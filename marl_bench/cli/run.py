@@ -9,7 +9,7 @@ import typer
 
 from marl_bench.cli.judge import check_judge, judge_complete_run
 from marl_bench.cli.shared import PluginPaths, show_comparison
-from marl_bench.errors import CellFailedError
+from marl_bench.errors import CellFailedError, ConfigError
 
 if TYPE_CHECKING:
     from marl_bench.config_layers import ResolvedConfig
@@ -69,6 +69,12 @@ def run(  # noqa: PLR0913 (one parameter an option)
             help="Metric beside the task's own (repeatable): a name (marl-bench list metrics), python:FILE.py:NAME, evaluate:NAME:RESULT.",
         ),
     ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SAMPLER", help="transformers or vllm; --set sampler.KEY=VALUE for more.  [default: transformers]"
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="The experiment's own folder.  [default: results/TASK-PRESET-HASH]"),
@@ -92,6 +98,13 @@ def run(  # noqa: PLR0913 (one parameter an option)
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show configuration, cells and an estimate; do nothing.")
     ] = False,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GPU", help="With --dry-run: memory and time on this GPU (h100, a100-80, l40s, 4090, ...)."
+        ),
+    ] = None,
+    gpus: Annotated[int, typer.Option(metavar="N", min=1, help="With --gpu: so many of them.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results are still printed.")] = False,
     plugin: PluginPaths = None,
 ) -> None:
@@ -102,6 +115,8 @@ def run(  # noqa: PLR0913 (one parameter an option)
     from marl_bench.plugins import Registry
     from marl_bench.reporting.comparison import Comparison
 
+    if gpu is not None and not dry_run:
+        raise ConfigError(f"--gpu {gpu}: is what --dry-run estimates for; a run takes the GPUs that are there.")
     options = {
         "--task": ("task", task),
         "--arm": ("arms", arm or None),
@@ -112,20 +127,23 @@ def run(  # noqa: PLR0913 (one parameter an option)
         "--reward-model": ("reward_model.path", reward_model),
         "--reward": ("reward.sources", reward or None),
         "--metric": ("evaluation.metrics", metric or None),
+        "--sampler": ("sampler.backend", sampler),
         "--limit": ("data.limit", limit),
     }
     registry = Registry(plugin or [])
     resolved = _resolved(preset, config, options, set_ or [], registry)
     if with_controls:
         resolved = add_controls(resolved, registry)
-    plan = make_plan(resolved, registry, out=out, jobs=jobs or default_jobs(), threads=threads)
+    plan = make_plan(resolved, registry, out=out, jobs=jobs or default_jobs(resolved.config), threads=threads)
     for warning in plan.warnings():
         typer.echo(f"Warning: {warning}", err=True)
     check_plan(plan)
     if judge is not None:
         check_judge(judge, base_url)
     if dry_run:
-        _show_plan(plan, resolved)
+        from marl_bench.cli.dry_run import show_plan
+
+        show_plan(plan, resolved, registry.task(plan.config.task), gpu=gpu, gpus=gpus)
         return
     with _display(plan, quiet=quiet) as display:
         try:
@@ -166,7 +184,7 @@ def _resolved(
 
 def _display(plan: "Plan", *, quiet: bool) -> "Display":
     from marl_bench.display import Bars, Lines, Quiet, TimeLeft
-    from marl_bench.estimate import work_of
+    from marl_bench.estimates.work import work_of
     from marl_bench.experiment import remaining
 
     if quiet:
@@ -182,29 +200,3 @@ def _display(plan: "Plan", *, quiet: bool) -> "Display":
     from rich.console import Console
 
     return Bars(Console(stderr=True), time_left)
-
-
-def _show_plan(plan: "Plan", resolved: "ResolvedConfig") -> None:
-    from marl_bench.config_layers import describe
-    from marl_bench.display import duration
-    from marl_bench.estimate import work_of
-    from marl_bench.experiment import remaining
-    from marl_bench.models.loading import count_parameters
-
-    typer.echo("Configuration (key = value, from)")
-    for key, value, origin in describe(resolved):
-        typer.echo(f"  {key} = {value}  ({origin})")
-    todo = remaining(plan)
-    typer.echo(f"Experiment {plan.root} (hash {plan.config_hash[:12]})")
-    for arm in plan.arms:
-        typer.echo(f"  arm {arm.label} -> cells/{arm.name}-seed0 .. seed{plan.config.seeds - 1}")
-    typer.echo(f"Cells: {len(plan.cells())}, of which {todo.finished} are complete; {plan.jobs} side by side")
-    config = plan.config
-    parameters = count_parameters(config.sft.path or plan.base_model)
-    ppo = config.ppo
-    typer.echo(
-        f"Sizes: {parameters:,} parameters; {ppo.updates or 'one pass of'} updates of {ppo.batch_size} prompts, up to "
-        f"{config.sampling.max_prompt_tokens} + {config.sampling.max_response_tokens} tokens"
-    )
-    seconds = work_of(plan, trained_cells=plan.trained_cells()).seconds(parameters=parameters, jobs=plan.jobs)
-    typer.echo(f"Estimate on one CPU core a job, if nothing were complete: about {duration(seconds)}")

@@ -75,6 +75,11 @@ class Actors:
         if self.offload is not None:
             self.offload.rest()
 
+    def trained(self) -> dict[str, Any]:
+        """Returns the models that training changes, policy and critic if there is one, as transformers knows them."""
+        critic = {} if self.critic is None else {"critic": self.critic.classifier}
+        return {"policy": self.policy, **critic}
+
 
 OWN_REWARD = (RewardSource(OWN, 1.0, "task", ""),)
 
@@ -151,7 +156,7 @@ def _policy_and_reference(policy: Path | NewAdapter, sft: Path, *, dtype: str, d
     quantize: str
     if isinstance(policy, NewAdapter):
         quantize = policy.lora.quantize
-    elif (policy / ADAPTER).is_file() and Path(base_of_adapter(str(policy))).resolve() == sft.resolve():
+    elif _stands_on(policy, sft):
         quantize = base_quantization(policy)
     else:
         reference = load_policy(str(sft), dtype=dtype).to(device)
@@ -162,6 +167,12 @@ def _policy_and_reference(policy: Path | NewAdapter, sft: Path, *, dtype: str, d
     if isinstance(policy, NewAdapter):
         return with_new_adapter(reference, policy), reference
     return with_stored_adapter(reference, policy), reference
+
+
+def _stands_on(policy: Path, sft: Path) -> bool:
+    """Returns whether a policy's folder holds an adapter on the SFT model."""
+    adapter = (Path(policy) / ADAPTER).is_file()
+    return adapter and Path(base_of_adapter(str(policy))).resolve() == Path(sft).resolve()
 
 
 def _critic_base(

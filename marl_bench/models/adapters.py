@@ -11,7 +11,8 @@ import itertools
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def sharing_tensors(model: Any) -> Any:
 def with_new_adapter(base: Any, adapter: NewAdapter) -> Any:
     """Returns a model on the base's tensors with an adapter of its own; freezes the base. Raises as `adapter_targets`."""
     model = sharing_tensors(base.requires_grad_(False))
-    add_adapter(model, adapter.lora, seed=adapter.seed)
+    _add_adapter(model, adapter)
     return model
 
 
@@ -138,7 +139,8 @@ def critic_on(base: Any, adapter: NewAdapter) -> Any:
     shared = sharing_tensors(base.requires_grad_(False))
     classifier = shared if hasattr(shared, "score") else _with_zero_head(shared)
     classifier.score = copy.deepcopy(classifier.score)
-    _make_trainable(classifier, adapter.lora, seed=adapter.seed)
+    _add_adapter(classifier, adapter)
+    classifier.score.requires_grad_(True)  # peft froze it
     return classifier
 
 
@@ -156,28 +158,36 @@ def _with_zero_head(model: Any) -> Any:
     return classifier.eval()
 
 
-def add_adapter(model: Any, lora: LoraConfig, *, seed: int) -> None:
-    """Puts an adapter on a model in place; all else is frozen. Its second matrix is 0, so that nothing changes yet.
+def _add_adapter(model: Any, adapter: NewAdapter) -> None:
+    import peft
 
-    Raises:
-        UnknownNameError: A target is not there.
-        ModelError: It is no linear layer.
-        ConfigError: The rank is too high.
-    """
+    with _seeded(model, adapter.seed):
+        peft.inject_adapter_in_model(_peft_config(model, adapter.lora), model, ADAPTER_NAME)
+
+
+def _peft_config(model: Any, lora: LoraConfig, **kwargs: Any) -> Any:
     import peft
     from transformers.pytorch_utils import Conv1D
 
-    config = peft.LoraConfig(
+    return peft.LoraConfig(
         r=lora.rank,
         lora_alpha=lora.scale_numerator,
         target_modules=adapter_targets(model, lora),
         fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in linear_layers(model).values()),
         lora_dropout=0.0,  # dropout would make the log-probs of rollout and update differ
+        base_model_name_or_path=model.name_or_path,
+        **kwargs,
     )
+
+
+@contextmanager
+def _seeded(model: Any, seed: int) -> Iterator[None]:
+    """Lets peft draw first weights from a seed, and leaves the random states as they were; its warnings are for those who call it by hand."""
     devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng(devices), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers under names that are to go
         torch.manual_seed(seed)
-        peft.inject_adapter_in_model(config, model, ADAPTER_NAME)
+        yield
 
 
 def trained_model(
@@ -197,29 +207,25 @@ def trained_model(
     if lora.rank is None or lora.stages == "ppo":
         model = load("none")
         return model, train(model)
-    model = load(lora.quantize)
-    _make_trainable(model, lora, seed=seed)
-    # transformers' trainer would refuse to train on 4-bit weights otherwise.
-    model._hf_peft_config_loaded = True
-    figures = train(model)
-    model._hf_peft_config_loaded = False
-    figures["trainable_parameters"] = sum(weight.numel() for weight in trainable_parameters(model).values())
-    if lora.quantize != "none":
-        learnt = trainable_parameters(model)
-        model = load("none")
-        _make_trainable(model, lora, seed=seed)
+    adapted = _wrapped(load(lora.quantize), lora, seed=seed)
+    figures = train(adapted)
+    learnt = trainable_parameters(adapted)
+    if lora.quantize != "none":  # folded into 4-bit weights, an adapter would be rounded with them
+        adapted = _wrapped(load("none"), lora, seed=seed)
         with torch.no_grad():
-            for name, weight in trainable_parameters(model).items():
+            for name, weight in trainable_parameters(adapted).items():
                 weight.copy_(learnt[name])
-    fold_in(model)
-    return model, figures
+    figures |= {"trainable_parameters": sum(weight.numel() for weight in learnt.values())}
+    return adapted.merge_and_unload(safe_merge=True).requires_grad_(True), figures
 
 
-def _make_trainable(model: Any, lora: LoraConfig, *, seed: int) -> None:
-    """Puts an adapter on a model, and leaves its head, if it has one of its own, to be trained beside it."""
-    add_adapter(model, lora, seed=seed)
-    if hasattr(model, "score"):
-        model.score.requires_grad_(True)  # peft froze it
+def _wrapped(model: Any, lora: LoraConfig, *, seed: int) -> Any:
+    """Returns peft's own kind of model, which the trainers of the supervised stages know."""
+    import peft
+
+    head = {"task_type": "SEQ_CLS", "modules_to_save": ["score"]} if hasattr(model, "score") else {}
+    with _seeded(model, seed):
+        return peft.get_peft_model(model, _peft_config(model, lora, **{"task_type": "CAUSAL_LM", **head}))
 
 
 def fold_in(model: Any) -> None:
@@ -239,50 +245,53 @@ def has_adapter(model: Any) -> bool:
     return bool(getattr(model, "peft_config", None))
 
 
-def save_model(model: Any, folder: Path, *, base: Path, merged: bool, root: Path) -> None:
+def save_model(model: Any, folder: Path, *, merged: bool) -> None:
     """Writes a model as a `from_pretrained` folder, or its adapter (and head) as peft reads it.
 
     Args:
         model: A causal LM or a sequence classifier.
-        folder: Where it goes; inside the experiment.
-        base: Folder of the model that the adapter stands on.
+        folder: Where it goes: in a cell's folder.
         merged: Write a whole model in any case.
-        root: Folder of the experiment; a base in it is named relative to `folder`, so that the experiment can be moved.
     """
     if not has_adapter(model):
         model.save_pretrained(folder)
-        return
-    if merged:
+    elif merged:
         whole = copy.deepcopy(model)
         fold_in(whole)
         whole.save_pretrained(folder)
-        return
-    _save_adapter(
-        model, folder, base=os.path.relpath(base, folder) if base.is_relative_to(root) else str(base.resolve())
-    )
+    else:
+        _save_adapter(model, folder)
 
 
-def _save_adapter(model: Any, folder: Path, *, base: str) -> None:
+def _save_adapter(model: Any, folder: Path) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
     config = copy.copy(model.peft_config[ADAPTER_NAME])
-    config.base_model_name_or_path, config.inference_mode = base, True
+    config.base_model_name_or_path = _base_as_named(Path(config.base_model_name_or_path), folder)
+    config.inference_mode = True
     config.target_modules = sorted(config.target_modules)  # a set, whose order changes from process to process
+    config.task_type = "CAUSAL_LM"
     weights = get_peft_model_state_dict(model)
     if hasattr(model, "score"):
+        config.task_type, config.modules_to_save = "SEQ_CLS", ["score"]
         weights |= {"score.weight": model.score.weight}
-        config.modules_to_save = ["score"]
         model.config.save_pretrained(folder)  # the offset stands there
     if getattr(model, "is_quantized", False):
         (folder / QUANTIZATION).write_text(json.dumps({"quantize": "nf4"}), encoding="utf-8")
-    config.task_type = "SEQ_CLS" if hasattr(model, "score") else "CAUSAL_LM"
     config.save_pretrained(str(folder))
     save_file(
         {f"{PEFT_PREFIX}{name}": weight.detach().cpu().contiguous() for name, weight in weights.items()},
         folder / WEIGHTS,
         metadata={"format": "pt"},
     )
+
+
+def _base_as_named(base: Path, folder: Path) -> str:
+    """Returns how an adapter in a cell's folder names its base: relative to itself where the experiment holds it, so that it can be moved."""
+    experiment = folder.resolve().parents[2]
+    resolved = base.resolve()
+    return os.path.relpath(resolved, folder.resolve()) if resolved.is_relative_to(experiment) else str(resolved)
 
 
 def base_quantization(folder: Path) -> str:

@@ -13,8 +13,7 @@ from marl_bench.config import SamplingConfig
 from marl_bench.models.batch_sizes import BatchSize, groups_of_rows
 from marl_bench.models.prompts import encode_prompts
 from marl_bench.models.reading import encode_samples
-from marl_bench.models.sampling import Sampler, Samples, SamplingSettings, row_seed
-from marl_bench.models.scoring import in_micro_batches, response_log_probs
+from marl_bench.models.sampling import Sampler, Samples, SamplingSettings, read_samples, row_seed
 from marl_bench.records import EvalSample, Prompt, Response
 
 
@@ -38,12 +37,10 @@ class SampledResponses:
 
     def rows(self, index: Sequence[int]) -> "SampledResponses":
         """Returns the chosen rows."""
-        samples, chosen = (
-            self.samples,
-            torch.tensor(index, dtype=torch.long, device=self.samples.token_log_probs.device),
+        chosen = torch.tensor(index, dtype=torch.long, device=self.samples.token_log_probs.device)
+        return SampledResponses(
+            self.samples.rows(chosen), [self.responses[row] for row in index], [self.row_seeds[row] for row in index]
         )
-        kept = Samples(samples.tokens.rows(chosen), samples.token_log_probs[chosen], samples.token_entropies[chosen])
-        return SampledResponses(kept, [self.responses[row] for row in index], [self.row_seeds[row] for row in index])
 
 
 def sampling_settings(sampling: SamplingConfig, *, temperature: float | None = None) -> SamplingSettings:
@@ -152,6 +149,7 @@ def batches_of_responses(
         yield SampledResponses(
             samples, _as_records(samples.tokens, prompts[chunk], indices[chunk], tokenizer), seeds[chunk]
         )
+    sampler.rest()
 
 
 def stored_responses(
@@ -177,16 +175,7 @@ def stored_responses(
         seed_parts: What row seeds are made of beside prompt id and sample index.
     """
     tokens = encode_samples(samples, tokenizer, device=policy.device)
-
-    def entropies(rows: Tokens) -> torch.Tensor:
-        found = response_log_probs(policy, rows, temperature=temperature, entropies=True).token_entropies
-        assert found is not None  # asked for
-        return found
-
-    log_probs = in_micro_batches(
-        lambda rows: response_log_probs(policy, rows, temperature=temperature).token_log_probs, tokens, size=batch_size
-    )
-    found = Samples(tokens, log_probs, in_micro_batches(entropies, tokens, size=batch_size))
+    found = read_samples(policy, tokens, temperature=temperature, size=BatchSize(batch_size))
     responses = [sample.response for sample in samples]
     seeds = [row_seed(*seed_parts, response.prompt_id, response.sample_index) for response in responses]
     return SampledResponses(found, responses, seeds)
@@ -232,8 +221,10 @@ def joined_samples(parts: Sequence[Samples], *, pad_id: int) -> Samples:
         joined([part.tokens.response_mask for part in parts], on_left=False, fill=False),
         torch.cat([part.tokens.finished for part in parts]),
     )
+    theirs = [part.token_sampler_log_probs for part in parts if part.token_sampler_log_probs is not None]
     return Samples(
         tokens,
         joined([part.token_log_probs for part in parts], on_left=False, fill=0.0),
         joined([part.token_entropies for part in parts], on_left=False, fill=0.0),
+        joined(theirs, on_left=False, fill=0.0) if theirs else None,
     )

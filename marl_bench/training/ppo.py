@@ -47,6 +47,7 @@ class PpoRun:
         folder: Where `metrics.jsonl` and `timings.jsonl` go.
         checkpoints: Of this training; None keeps none.
         guards: What happens when the training goes wrong.
+        importance_cap: Bound of the importance weights for responses of another engine, or None.
     """
 
     arm: str
@@ -56,6 +57,7 @@ class PpoRun:
     folder: Path
     checkpoints: Checkpoints | None = None
     guards: GuardConfig = dataclasses.field(default_factory=GuardConfig)
+    importance_cap: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +124,7 @@ def train_ppo(
     while trainer.standing.updates < trainer.updates:
         line = trainer.step(boundaries.reached)
         append_jsonl(run.folder / CURVE, line)
-        trainer.watch.take(line, progress)  # may stop here: the checkpoint before is the last good state
+        trainer.watch.take(line, progress)
         boundaries.reached(last=trainer.standing.updates == trainer.updates)
         report_step(progress, "ppo", trainer.standing.updates, trainer.updates, score=line["score"], kl=line["kl"])
     standing = trainer.standing
@@ -138,7 +140,7 @@ class _Trainer:
         ppo = baseline.ppo
         self.run, self.task, self.ppo = run, task, ppo
         self.batches = PromptOrder(prompts, batch_size=ppo.batch_size, seed=run.seed)
-        self.updates = planned_updates(ppo, len(prompts))
+        self.updates = ppo.planned_updates(len(prompts))
         steps = self.updates * ppo.ppo_epochs * min(ppo.minibatches, ppo.batch_size)
         self.learner = Learner(actors, make_optimizers(actors, ppo, steps=steps), Accelerator(), baseline)
         self.shuffle = torch.Generator().manual_seed(run.seed)
@@ -167,12 +169,14 @@ class _Trainer:
             "standing": packed(self.standing),
             "pending": packed(self.pending),
             "shuffle": self.shuffle.get_state(),
+            "halvings": self.learner.actors.halvings.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes to where the loop stood."""
         self.standing, self.pending = unpacked(state["standing"]), unpacked(state["pending"])
         self.shuffle.set_state(state["shuffle"])
+        self.learner.actors.halvings.load_state_dict(state["halvings"])
 
     def step(self, reached: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Makes one update, or the rest of it, and returns its line of the curve: roll out, reward, experience, update, observe KL.
@@ -204,7 +208,9 @@ class _Trainer:
         rewards = token_rewards(
             scored.rollout, scored.scores, ppo=ppo, kl_coef=self.standing.kl_coef, score_std=run.score_std
         )
-        prepared = prepare_experience(self.learner.baseline, scored.rollout, rewards, ppo=ppo)
+        prepared = prepare_experience(
+            self.learner.baseline, scored.rollout, rewards, ppo=ppo, importance_cap=run.importance_cap
+        )
         order = minibatch_order(len(prepared.experience.tokens), ppo, self.shuffle)
         seconds = {"rollout": time.perf_counter() - began, "reward_wait": scored.reward_wait_seconds}
         learning_rate = self.learner.optimizers.policy_schedule.get_last_lr()[0]
@@ -259,11 +265,6 @@ class _Trainer:
         budget = {"responses_sampled": self.standing.responses, "tokens_sampled": self.standing.tokens}
         rate = {"kl_coef": standing.kl_coef, "learning_rate": pending.learning_rate}
         return {"update": number, **budget, **rate, **figures}
-
-
-def planned_updates(ppo: PpoConfig, prompts: int) -> int:
-    """Returns the number of updates: as configured, else one pass over the prompts."""
-    return ppo.updates or max(1, prompts // ppo.batch_size)
 
 
 class PromptOrder:

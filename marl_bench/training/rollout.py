@@ -12,6 +12,7 @@ from marl_bench.batches import Rollout, Tokens
 from marl_bench.config import PpoConfig, SamplingConfig
 from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.interfaces import Task
+from marl_bench.macro.mismatch import mismatch_figures
 from marl_bench.models.actors import Actors
 from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.offsets import response_offsets
@@ -48,7 +49,8 @@ class ScoredRollout:
 def rollout_figures(scored: ScoredRollout) -> dict[str, float]:
     """Returns what can be said of a rollout before anything is learnt from it."""
     rollout, entropies = scored.rollout, scored.rollout.token_entropies
-    mask = rollout.tokens.response_mask
+    mask, sampler = rollout.tokens.response_mask, rollout.token_sampler_log_probs
+    mismatch = {} if sampler is None else mismatch_figures(rollout.token_log_probs, sampler, mask)
     return {
         "score": float(scored.scores.mean()),
         "score_std": float(scored.scores.std(unbiased=False)),
@@ -57,6 +59,7 @@ def rollout_figures(scored: ScoredRollout) -> dict[str, float]:
         "truncated": float((~rollout.tokens.finished).float().mean()),
         "unscored": scored.unscored,
         "entropy": float(entropies[mask].mean()) if entropies is not None else math.nan,
+        **mismatch,
     }
 
 
@@ -153,6 +156,7 @@ def gathered(
         token_entropies=sampled.samples.token_entropies,
         token_offsets=response_offsets(tokens, texts, actors.tokenizer) if "offsets" in needs else None,
         end_values=end_values,
+        token_sampler_log_probs=sampled.samples.token_sampler_log_probs,
     )
 
 

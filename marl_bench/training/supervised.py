@@ -140,7 +140,7 @@ def _trainer_arguments(
     micro_batch_size = min(settings.micro_batch_size, batch_size)
     while batch_size % micro_batch_size:  # TRL knows whole micro-batches only
         micro_batch_size -= 1
-    steps = settings.max_steps or max(1, round(settings.epochs * examples / batch_size))
+    steps = settings.planned_steps(examples)
     return {
         "output_dir": scratch,
         "max_steps": steps,

@@ -101,7 +101,7 @@ def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers
         trained = list(trainable_parameters(model).values())
         make = functools.partial(torch.optim.AdamW, lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
         optimizer = make(trained) if actors.memory.master_weights is None else with_masters(model, trained, make)
-        warmup = int(ppo.warmup_ratio * steps)
+        warmup = ppo.warmup_steps(steps=steps)
         return optimizer, get_scheduler(ppo.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
 
     return Optimizers(*pair(actors.policy, ppo.learning_rate), *pair(actors.critic, ppo.critic_learning_rate))
