@@ -65,6 +65,8 @@ class Rollout:
         token_offsets: Per row the (start, end) characters of each token in the text, gathered when a rule needs them.
         end_values: [B] float32, the critic's value after the last token where the response was cut, 0 where it finished; gathered for
             `truncation: bootstrap`.
+        token_sampler_log_probs: [B, T] float32, as the engine that sampled gave them, where that is not the policy's own forward pass; 0 on
+            padding.
     """
 
     tokens: Tokens
@@ -76,6 +78,7 @@ class Rollout:
     token_entropies: torch.Tensor | None = None
     token_offsets: Sequence[Sequence[tuple[int, int]]] | None = None
     end_values: torch.Tensor | None = None
+    token_sampler_log_probs: torch.Tensor | None = None
 
     def rows(self, index: Sequence[int]) -> Rollout:
         """Returns the chosen rows."""
@@ -141,6 +144,7 @@ class Experience:
         token_values: [B, T] values at sampling time.
         token_advantages: [B, T] the macro action's advantage on each of its tokens, whitened if so configured; 0 on padding.
         token_returns: [B, T] the macro action's return on each of its tokens; 0 on padding.
+        token_weights: [B, T] what the policy loss of each token is multiplied with, or None.
     """
 
     tokens: Tokens
@@ -150,12 +154,15 @@ class Experience:
     token_values: torch.Tensor
     token_advantages: torch.Tensor
     token_returns: torch.Tensor
+    token_weights: torch.Tensor | None = None
 
     def rows(self, index: torch.Tensor, *, tokens: Tokens) -> Experience:
         """Returns the chosen rows; `tokens` are theirs, possibly with the columns cut off that are padding in all of them."""
         width = tokens.response_width
         parts = self.segmentation
-        names = ("token_log_probs", "token_ref_log_probs", "token_values", "token_advantages", "token_returns")
+        names = ["token_log_probs", "token_ref_log_probs", "token_values", "token_advantages", "token_returns"]
+        if self.token_weights is not None:
+            names.append("token_weights")
         return Experience(
             tokens,
             Segmentation(parts.macro_ids[index, :width], parts.macro_lengths[index], parts.macro_mask[index]),

@@ -20,8 +20,11 @@ from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.evaluation.results import aggregate
 from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.metric_sources import make_metrics
-from marl_bench.models.actors import Actors, load_actors
+from marl_bench.models.actors import Actors, load_actors, policy_source
+from marl_bench.models.adapters import NewAdapter, adapter_facts
 from marl_bench.models.loading import check_window, load_tokenizer
+from marl_bench.models.memory import with_memory
+from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment, now
@@ -29,6 +32,7 @@ from marl_bench.records import Prompt, Response, RunRecord
 from marl_bench.reward_sources import COMBINED_SCORE, is_own_reward, parse_reward_sources
 from marl_bench.run_dir import (
     CURVE,
+    ENGINE_LOG,
     RECORD,
     SAMPLES,
     TIMINGS,
@@ -83,6 +87,7 @@ class Worker:
         self.metrics = [*self.task.metrics, *make_metrics(plan.config.evaluation.metrics, self.registry)]
         check_metric_names(self.metrics, taken=[self.primary_metric, "oracle"])
         self._prepared: PreparedData | None = None
+        self._samplers = Samplers(plan.config, log=plan.root / ENGINE_LOG)
 
     def run_shared(self, progress: Progress) -> None:
         """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
@@ -164,7 +169,8 @@ class Worker:
             trainer = spec.build()
             context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
             policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
-            trained = Trained(self._actors(stages, policy=policy, critic_scale=None), Budget(0, 0, 0), {})
+            source = policy_source(policy, sft=stages.sft.folder, lora=config.lora)
+            trained = Trained(self._actors(stages, policy=source, critic_scale=None), Budget(0, 0, 0), {})
         trained_seconds = checkpoints.seconds()
         evaluated = evaluate_policy(
             trained.actors,
@@ -177,8 +183,9 @@ class Worker:
         )
         result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
-        traces = self._write_traces(trained, stages, evaluated, folder)
-        problems = [*result.problems, *traces, *trouble(folder, trained.actors.halvings.notices)]
+        problems = [*trained.actors.notes, *result.problems]
+        problems += self._write_traces(trained, stages, evaluated, folder)
+        problems += trouble(folder, trained.actors.halvings.notices)
         metrics, unscored = aggregate(result, score=self.primary_metric)
         return dataclasses.replace(
             record,
@@ -204,7 +211,9 @@ class Worker:
         config = self.plan.config
         data = self.prepared().data
         ppo = arm.ppo(config)
-        actors = self._actors(stages, policy=stages.sft.folder, critic_scale=stages.critic_scale(ppo))
+        lora = config.lora
+        start = stages.sft.folder if lora.rank is None else NewAdapter(lora, seed)
+        actors = self._actors(stages, policy=start, critic_scale=stages.critic_scale(ppo))
         rule = self._fitted_rule(arm, actors)
         length = self._mean_macro_length(rule, actors)
         build = self.registry.baseline(arm.baseline).build
@@ -213,14 +222,24 @@ class Worker:
         if "critic" not in baseline.needs:
             actors = dataclasses.replace(actors, critic=None)
         run = PpoRun(
-            arm.label, seed, config.sampling, stages.score_std, folder, checkpoints=checkpoints, guards=config.guards
+            arm.label,
+            seed,
+            config.sampling,
+            stages.score_std,
+            folder,
+            checkpoints=checkpoints,
+            guards=config.guards,
+            importance_cap=config.sampler.importance_cap,
         )
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
-        save_models(folder, actors)
-        save_best_policy(folder, actors, checkpoints)
+        merged = lora.save == "merged"
+        save_models(folder, actors, merged=merged)
+        save_best_policy(folder, actors, checkpoints, merged=merged)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
+        if config.lora.rank is not None:
+            facts["lora"] = adapter_facts(actors.trained(), lora)
         facts["fallbacks"] = sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
         return Trained(actors, budget, facts, baseline)
 
@@ -239,7 +258,7 @@ class Worker:
         )
         return write_macro_traces(folder, tracing, evaluated.sampled, evaluated.result.samples)
 
-    def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:
+    def _actors(self, stages: SharedStages, *, policy: Path | NewAdapter, critic_scale: float | None) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reward_model = stages.reward_model.folder if stages.reward_model else None
         actors = load_actors(
@@ -253,7 +272,8 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
-        return actors
+        actors = dataclasses.replace(actors, sampler=self._samplers.of(actors, start_from=stages.sft.folder))
+        return with_memory(actors, self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:

@@ -118,6 +118,12 @@ class ServerError(MarlBenchError, RuntimeError):
     exit_status = 1
 
 
+class SamplerError(MarlBenchError, RuntimeError):
+    """What samples the responses cannot be used (any more), or does not hold the weights it should; what was done is kept."""
+
+    exit_status = 1
+
+
 class TrainingError(MarlBenchError, RuntimeError):
     """Training broke an invariant (not finite, wrong ratio); what was done is kept."""
 

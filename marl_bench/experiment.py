@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from marl_bench.config import RunConfig
 from marl_bench.config_layers import resolve
 from marl_bench.disk_space import full_disk_named
 from marl_bench.errors import CellFailedError, DataError, MarlBenchError, ModelError
 from marl_bench.executors import Event, Job, LocalExecutor
+from marl_bench.models.vllm_install import check_sampler
 from marl_bench.planning import ArmPlan, Plan, make_plan
 from marl_bench.plugins import Registry
 from marl_bench.reporting.comparison import Comparison
@@ -83,7 +85,7 @@ def run(
         resolved,
         registry,
         out=Path(out) if out is not None else None,
-        jobs=jobs or default_jobs(),
+        jobs=jobs or default_jobs(resolved.config),
         threads=1,
     )
     return run_plan(plan, listener=listener)
@@ -162,7 +164,9 @@ def check_plan(plan: Plan) -> None:
         RunFolderError: The folder holds something else.
         ModelError: A model folder is missing or no model of its kind.
         DataError: The data folder is missing or empty.
+        ConfigError: The sampler is not installed, does not fit, or cannot sample for such a training.
     """
+    check_sampler(plan.config)
     check_free(plan.run_dir, config_hash=plan.config_hash)
     config = plan.config
     for option, path in (
@@ -195,8 +199,10 @@ def _check_model_folder(where: str, path: str, *, may_be_hub_id: bool) -> None:
         raise ModelError(f"{where}: no from_pretrained folder there (config.json is missing).")
 
 
-def default_jobs() -> int:
-    """Returns one worker a core: single-threaded workers side by side beat threads for small models."""
+def default_jobs(config: RunConfig | None = None) -> int:
+    """Returns one worker a core: single-threaded workers side by side beat threads for small models. An engine shares its device with none."""
+    if config is not None and config.sampler.backend == "vllm" and config.sampler.mode == "colocated":
+        return 1
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return max(1, os.cpu_count() or 1)

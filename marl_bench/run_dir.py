@@ -11,6 +11,7 @@ Layout::
     <experiment>/evaluations/<name>/    what marl-bench evaluate found: config.yaml, cells, report, as in an experiment
     <experiment>/sampling/<hash>/       samples of best-of-n and sweep-temperature: config.yaml, cells/<arm>-seed<k>/temperature_<t>.jsonl
     <experiment>/best_of_n.json  temperature_sweep.json     the curves made of them, with tables in .md beside them
+    <experiment>/vllm.log               what the engines of `sampler.backend: vllm` printed
     <experiment>/report.md ...
 """
 
@@ -49,6 +50,7 @@ STAGE = "stage.json"
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
 WORKERS_LOCK = ".workers"
+ENGINE_LOG = "vllm.log"
 
 
 _ORPHAN_SECONDS = 30.0

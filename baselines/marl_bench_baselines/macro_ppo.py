@@ -50,7 +50,10 @@ class MacroPpo:
         parts = minibatch.segmentation
         weights = loss_weights(parts, options.loss_average, outputs.counts, dtype=outputs.token_log_probs.dtype)
         log_ratio = log_ratios(outputs.token_log_probs, minibatch.token_log_probs, parts, level=options.ratio_level)
-        policy, clipped = clipped_policy_loss(log_ratio, minibatch.token_advantages, weights, clip_range=ppo.clip_range)
+        corrected = weights if minibatch.token_weights is None else weights * minibatch.token_weights
+        policy, clipped = clipped_policy_loss(
+            log_ratio, minibatch.token_advantages, corrected, clip_range=ppo.clip_range
+        )
         if ppo.kl_in == "loss":
             penalty = kl_penalty(outputs.token_log_probs, minibatch.token_ref_log_probs, ppo.kl_estimator)
             policy = policy + outputs.kl_coef * (penalty * weights).sum()

@@ -69,6 +69,12 @@ def run(  # noqa: PLR0913 (one parameter an option)
             help="Metric beside the task's own (repeatable): a name (marl-bench list metrics), python:FILE.py:NAME, evaluate:NAME:RESULT.",
         ),
     ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SAMPLER", help="transformers or vllm; --set sampler.KEY=VALUE for more.  [default: transformers]"
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="The experiment's own folder.  [default: results/TASK-PRESET-HASH]"),
@@ -121,13 +127,14 @@ def run(  # noqa: PLR0913 (one parameter an option)
         "--reward-model": ("reward_model.path", reward_model),
         "--reward": ("reward.sources", reward or None),
         "--metric": ("evaluation.metrics", metric or None),
+        "--sampler": ("sampler.backend", sampler),
         "--limit": ("data.limit", limit),
     }
     registry = Registry(plugin or [])
     resolved = _resolved(preset, config, options, set_ or [], registry)
     if with_controls:
         resolved = add_controls(resolved, registry)
-    plan = make_plan(resolved, registry, out=out, jobs=jobs or default_jobs(), threads=threads)
+    plan = make_plan(resolved, registry, out=out, jobs=jobs or default_jobs(resolved.config), threads=threads)
     for warning in plan.warnings():
         typer.echo(f"Warning: {warning}", err=True)
     check_plan(plan)

@@ -59,7 +59,7 @@ def evaluate_policy(
         actors.tokenizer,
         prompts,
         settings=sampling_settings(sampling, temperature=config.evaluation.temperature),
-        batch_size=config.ppo.sample_batch_size,
+        batch_size=actors.sample_batch(config.ppo.sample_batch_size),
         seed_parts=(seed, "evaluation"),
     )
     tokens, responses = sampled.samples.tokens, sampled.responses
@@ -69,6 +69,7 @@ def evaluate_policy(
         parts=parts,
         kl=policy_kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size),
     )
+    actors.rest()
     result = eval_result(task, prompts, responses, scored, metrics=metrics, primary_metric=primary_metric)
     return Evaluated(result, sampled)
 
@@ -89,7 +90,7 @@ def policy_kl(
     reference = in_micro_batches(
         lambda rows: response_log_probs(actors.reference, rows, temperature=temperature).token_log_probs,
         tokens,
-        size=size,
+        size=actors.score_batch(size),
         halvings=actors.halvings,
     )
     differences = -reference if greedy else sampled.samples.token_log_probs - reference

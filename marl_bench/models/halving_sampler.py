@@ -50,3 +50,7 @@ class HalvingSampler:
             return joined_samples(parts, pad_id=pad_id)
 
         return self.halvings.retried(SAMPLING, max(len(row_seeds), 1), in_parts)
+
+    def rest(self) -> None:
+        """Tells the other sampler."""
+        self.sampler.rest()

@@ -1,6 +1,7 @@
 """Responses to prompts: sampled in batches, as tensors and as text records."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,10 +10,10 @@ from torch.nn.functional import pad
 
 from marl_bench.batches import Tokens
 from marl_bench.config import SamplingConfig
+from marl_bench.models.batch_sizes import BatchSize, groups_of_rows
 from marl_bench.models.prompts import encode_prompts
 from marl_bench.models.reading import encode_samples
-from marl_bench.models.sampling import Sampler, Samples, SamplingSettings, row_seed
-from marl_bench.models.scoring import in_micro_batches, response_log_probs
+from marl_bench.models.sampling import Sampler, Samples, SamplingSettings, read_samples, row_seed
 from marl_bench.records import EvalSample, Prompt, Response
 
 
@@ -32,9 +33,14 @@ class SampledResponses:
 
     def first(self, count: int) -> "SampledResponses":
         """Returns the first rows, at most `count`."""
-        samples, rows = self.samples, slice(count)
-        kept = Samples(samples.tokens.rows(rows), samples.token_log_probs[rows], samples.token_entropies[rows])
-        return SampledResponses(kept, self.responses[rows], self.row_seeds[rows])
+        return self.rows(range(min(count, len(self.responses))))
+
+    def rows(self, index: Sequence[int]) -> "SampledResponses":
+        """Returns the chosen rows."""
+        chosen = torch.tensor(index, dtype=torch.long, device=self.samples.token_log_probs.device)
+        return SampledResponses(
+            self.samples.rows(chosen), [self.responses[row] for row in index], [self.row_seeds[row] for row in index]
+        )
 
 
 def sampling_settings(sampling: SamplingConfig, *, temperature: float | None = None) -> SamplingSettings:
@@ -59,11 +65,11 @@ def respond(
     prompts: Sequence[Prompt],
     *,
     settings: SamplingSettings,
-    batch_size: int,
+    batch_size: int | BatchSize,
     seed_parts: tuple[int | str, ...],
     indices: Sequence[int] | None = None,
 ) -> SampledResponses:
-    """Samples one response a prompt, `batch_size` rows at once.
+    """Samples one response a prompt, `batch_size` rows at once; under a limit on tokens, prompts of similar length together.
 
     Args:
         sampler: Samples them.
@@ -73,23 +79,37 @@ def respond(
         batch_size: Rows sampled at once.
         seed_parts: What row seeds are made of beside prompt id and sample index.
         indices: Sample index of each row; None counts how often its prompt has stood before.
+
+    Raises:
+        ConfigError: A prompt with the longest response is longer than a limit on tokens.
     """
-    parts = list(
-        batches_of_responses(
+    indices = _sample_indices(prompts) if indices is None else indices
+    size = BatchSize(batch_size) if isinstance(batch_size, int) else batch_size
+    order = list(range(len(prompts)))
+    if size.tokens is not None:
+        lengths = encode_prompts(prompts, tokenizer)[1].sum(dim=1).tolist() if prompts else []
+        order.sort(key=lengths.__getitem__)
+        groups = groups_of_rows([(lengths[row], settings.max_response_tokens) for row in order], size)
+    else:
+        groups = [size.rows] * -(-len(prompts) // size.rows)
+    parts: list[SampledResponses] = []
+    for start, rows in zip(itertools.accumulate(groups, initial=0), groups, strict=False):
+        chosen = order[start : start + rows]
+        parts += batches_of_responses(
             sampler,
             tokenizer,
-            prompts,
+            [prompts[row] for row in chosen],
             settings=settings,
-            batch_size=batch_size,
+            batch_size=rows,
             seed_parts=seed_parts,
-            indices=indices,
+            indices=[indices[row] for row in chosen],
         )
-    )
-    return SampledResponses(
+    found = SampledResponses(
         joined_samples([part.samples for part in parts], pad_id=tokenizer.pad_token_id),
         [response for part in parts for response in part.responses],
         [seed for part in parts for seed in part.row_seeds],
     )
+    return found if size.tokens is None else found.rows(_inverse(order))
 
 
 def batches_of_responses(
@@ -129,6 +149,7 @@ def batches_of_responses(
         yield SampledResponses(
             samples, _as_records(samples.tokens, prompts[chunk], indices[chunk], tokenizer), seeds[chunk]
         )
+    sampler.rest()
 
 
 def stored_responses(
@@ -154,19 +175,15 @@ def stored_responses(
         seed_parts: What row seeds are made of beside prompt id and sample index.
     """
     tokens = encode_samples(samples, tokenizer, device=policy.device)
-
-    def entropies(rows: Tokens) -> torch.Tensor:
-        found = response_log_probs(policy, rows, temperature=temperature, entropies=True).token_entropies
-        assert found is not None  # asked for
-        return found
-
-    log_probs = in_micro_batches(
-        lambda rows: response_log_probs(policy, rows, temperature=temperature).token_log_probs, tokens, size=batch_size
-    )
-    found = Samples(tokens, log_probs, in_micro_batches(entropies, tokens, size=batch_size))
+    found = read_samples(policy, tokens, temperature=temperature, size=BatchSize(batch_size))
     responses = [sample.response for sample in samples]
     seeds = [row_seed(*seed_parts, response.prompt_id, response.sample_index) for response in responses]
     return SampledResponses(found, responses, seeds)
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    """Returns where each row went."""
+    return sorted(range(len(order)), key=order.__getitem__)
 
 
 def _sample_indices(prompts: Sequence[Prompt]) -> list[int]:
@@ -204,8 +221,10 @@ def joined_samples(parts: Sequence[Samples], *, pad_id: int) -> Samples:
         joined([part.tokens.response_mask for part in parts], on_left=False, fill=False),
         torch.cat([part.tokens.finished for part in parts]),
     )
+    theirs = [part.token_sampler_log_probs for part in parts if part.token_sampler_log_probs is not None]
     return Samples(
         tokens,
         joined([part.token_log_probs for part in parts], on_left=False, fill=0.0),
         joined([part.token_entropies for part in parts], on_left=False, fill=0.0),
+        joined(theirs, on_left=False, fill=0.0) if theirs else None,
     )

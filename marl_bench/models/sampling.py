@@ -13,7 +13,9 @@ import numpy as np
 import torch
 
 from marl_bench.batches import Tokens
+from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.cache import cache_argument, make_cache
+from marl_bench.models.scoring import micro_batches, response_log_probs
 
 _SHARE_TO_KEEP = 0.75
 
@@ -45,13 +47,25 @@ class Samples:
 
     Attributes:
         tokens: Ids and masks.
-        token_log_probs: [B, T] float32, 0 on padding.
+        token_log_probs: [B, T] float32 of the policy's own forward pass, 0 on padding.
         token_entropies: [B, T] float32 in nats, 0 on padding.
+        token_sampler_log_probs: [B, T] float32 as another engine gave them that sampled in the policy's place, 0 on padding.
     """
 
     tokens: Tokens
     token_log_probs: torch.Tensor
     token_entropies: torch.Tensor
+    token_sampler_log_probs: torch.Tensor | None = None
+
+    def rows(self, index: torch.Tensor) -> "Samples":
+        """Returns the chosen rows."""
+        theirs = self.token_sampler_log_probs
+        return Samples(
+            self.tokens.rows(index),
+            self.token_log_probs[index],
+            self.token_entropies[index],
+            None if theirs is None else theirs[index],
+        )
 
 
 def row_seed(*parts: int | str) -> int:
@@ -81,6 +95,10 @@ class Sampler(Protocol):
         """Samples one response a row as `sample_responses` does."""
         ...
 
+    def rest(self) -> None:
+        """Told when all responses of a rollout or an evaluation are there; the policy may change from then on."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelSampler:
@@ -108,6 +126,22 @@ class ModelSampler:
         return sample_responses(
             self.policy, prompt_ids, prompt_mask, row_seeds, settings=settings, eos_id=eos_id, pad_id=pad_id
         )
+
+    def rest(self) -> None:
+        """Does nothing: the weights are the policy's own."""
+
+
+@torch.no_grad()
+def read_samples(policy: Any, tokens: Tokens, *, temperature: float, size: BatchSize) -> Samples:
+    """Returns responses that are there already as if the policy had sampled them, `size` at most a forward pass."""
+    log_probs = torch.zeros(tokens.response_mask.shape, device=tokens.response_ids.device)
+    entropies = torch.zeros_like(log_probs)
+    for index, rows in micro_batches(tokens, size=size):
+        found = response_log_probs(policy, rows, temperature=temperature, entropies=True)
+        assert found.token_entropies is not None  # asked for
+        log_probs[index, : rows.response_width] = found.token_log_probs
+        entropies[index, : rows.response_width] = found.token_entropies
+    return Samples(tokens, log_probs, entropies)
 
 
 @torch.no_grad()

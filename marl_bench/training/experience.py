@@ -7,6 +7,7 @@ import torch
 from marl_bench.batches import Advantages, Experience, Rollout, Segmentation, TokenRewards
 from marl_bench.config import PpoConfig
 from marl_bench.interfaces import PolicyBaseline
+from marl_bench.macro.mismatch import truncated_importance_weights
 from marl_bench.macro.segmentation import check_partition, to_tokens
 from marl_bench.macro.smdp import kl_penalty, whiten
 
@@ -42,9 +43,21 @@ def token_rewards(
 
 
 def prepare_experience(
-    baseline: PolicyBaseline, rollout: Rollout, rewards: TokenRewards, *, ppo: PpoConfig
+    baseline: PolicyBaseline,
+    rollout: Rollout,
+    rewards: TokenRewards,
+    *,
+    ppo: PpoConfig,
+    importance_cap: float | None = None,
 ) -> PreparedExperience:
     """Segments the rollout and lays the advantages of the macro actions on their tokens.
+
+    Args:
+        baseline: Segments, and gives the advantages.
+        rollout: The responses.
+        rewards: Their rewards.
+        ppo: Shaping options.
+        importance_cap: Bound of the weights that make up for another engine's sampling; None weighs nothing.
 
     Raises:
         SegmentationError: The baseline's macro actions do not partition the response tokens.
@@ -56,6 +69,10 @@ def prepare_experience(
     token_advantages = to_tokens(advantages.macro_advantages, segmentation.macro_ids)
     if ppo.method_options().whiten_advantages:
         token_advantages = whiten(token_advantages, mask)
+    sampled_elsewhere = rollout.token_sampler_log_probs
+    weights = None
+    if importance_cap is not None and sampled_elsewhere is not None:
+        weights = truncated_importance_weights(rollout.token_log_probs, sampled_elsewhere, cap=importance_cap)
     experience = Experience(
         tokens=rollout.tokens,
         segmentation=segmentation,
@@ -64,5 +81,6 @@ def prepare_experience(
         token_values=rollout.token_values,
         token_advantages=token_advantages,
         token_returns=to_tokens(advantages.macro_returns, segmentation.macro_ids),
+        token_weights=weights,
     )
     return PreparedExperience(experience, rewards, advantages)

@@ -12,7 +12,9 @@ from marl_bench.batches import Rollout, Tokens
 from marl_bench.config import PpoConfig, SamplingConfig
 from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.interfaces import Task
+from marl_bench.macro.mismatch import mismatch_figures
 from marl_bench.models.actors import Actors
+from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.offsets import response_offsets
 from marl_bench.models.out_of_memory import Halvings
 from marl_bench.models.responses import SampledResponses, log_prob_temperature, respond, sampling_settings
@@ -47,7 +49,8 @@ class ScoredRollout:
 def rollout_figures(scored: ScoredRollout) -> dict[str, float]:
     """Returns what can be said of a rollout before anything is learnt from it."""
     rollout, entropies = scored.rollout, scored.rollout.token_entropies
-    mask = rollout.tokens.response_mask
+    mask, sampler = rollout.tokens.response_mask, rollout.token_sampler_log_probs
+    mismatch = {} if sampler is None else mismatch_figures(rollout.token_log_probs, sampler, mask)
     return {
         "score": float(scored.scores.mean()),
         "score_std": float(scored.scores.std(unbiased=False)),
@@ -56,6 +59,7 @@ def rollout_figures(scored: ScoredRollout) -> dict[str, float]:
         "truncated": float((~rollout.tokens.finished).float().mean()),
         "unscored": scored.unscored,
         "entropy": float(entropies[mask].mean()) if entropies is not None else math.nan,
+        **mismatch,
     }
 
 
@@ -101,7 +105,7 @@ def roll_out(
         actors.tokenizer,
         prompts,
         settings=sampling_settings(sampling),
-        batch_size=ppo.sample_batch_size,
+        batch_size=actors.sample_batch(ppo.sample_batch_size),
         seed_parts=seed_parts,
     )
     batch = ToScore(task, prompts, sampled.responses, sampled.samples.tokens, ppo.score_batch_size)
@@ -110,6 +114,7 @@ def roll_out(
         began_to_wait = time.perf_counter()
         scores = finished_scores()
         waited = time.perf_counter() - began_to_wait
+    actors.rest()
     kept = [row for row, score in enumerate(scores) if score is not None]
     if not kept:
         raise TrainingError(
@@ -134,7 +139,7 @@ def gathered(
     needs: frozenset[str],
 ) -> Rollout:
     """Returns the responses with log-probs, values and whatever else is needed."""
-    tokens, size = sampled.samples.tokens, ppo.score_batch_size
+    tokens, size = sampled.samples.tokens, actors.score_batch(ppo.score_batch_size)
     temperature, halvings = log_prob_temperature(sampling), actors.halvings
     log_probs = sampled.samples.token_log_probs
     if ppo.old_logprobs == "recomputed":
@@ -151,10 +156,11 @@ def gathered(
         token_entropies=sampled.samples.token_entropies,
         token_offsets=response_offsets(tokens, texts, actors.tokenizer) if "offsets" in needs else None,
         end_values=end_values,
+        token_sampler_log_probs=sampled.samples.token_sampler_log_probs,
     )
 
 
-def _log_probs(model: Any, tokens: Tokens, halvings: Halvings, *, temperature: float, size: int) -> torch.Tensor:
+def _log_probs(model: Any, tokens: Tokens, halvings: Halvings, *, temperature: float, size: BatchSize) -> torch.Tensor:
     return in_micro_batches(
         lambda rows: response_log_probs(model, rows, temperature=temperature).token_log_probs,
         tokens,
@@ -164,7 +170,7 @@ def _log_probs(model: Any, tokens: Tokens, halvings: Halvings, *, temperature: f
 
 
 def _values(
-    actors: Actors, tokens: Tokens, needs: frozenset[str], *, size: int
+    actors: Actors, tokens: Tokens, needs: frozenset[str], *, size: BatchSize
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     critic = actors.critic
     if critic is None:

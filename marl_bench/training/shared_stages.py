@@ -15,6 +15,7 @@ from marl_bench.config import PpoConfig, RunConfig
 from marl_bench.errors import DataError, ModelError, RecordError, TrainingError
 from marl_bench.interfaces import Task, TaskSpec
 from marl_bench.models.actors import OWN_REWARD
+from marl_bench.models.adapters import trained_model
 from marl_bench.models.loading import (
     SCORE_OFFSET,
     check_same_vocabulary,
@@ -231,14 +232,19 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
         stage = Stage(model_path, digest_of_folder(model_path), prepared.digest, {"trained": False})
     else:
         tokenizer = load_tokenizer(work.base_model)
-        model = load_policy(work.base_model, dtype=config.model.dtype)
-        figures = train_sft(
-            model,
-            tokenizer,
-            prepared.data.sft,
-            SupervisedRun(
-                config.sft, config.sampling.max_response_tokens, config.data.seed, work.progress, checkpoints
-            ),
+        run = SupervisedRun(
+            config.sft,
+            config.sampling.max_response_tokens,
+            config.data.seed,
+            work.progress,
+            checkpoints,
+            gradient_checkpointing=config.memory.gradient_checkpointing,
+        )
+        model, figures = trained_model(
+            lambda quantize: load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize),
+            config.lora,
+            lambda model: train_sft(model, tokenizer, prepared.data.sft, run),
+            seed=config.data.seed,
         )
         with folder_written_atomically(folder) as temporary:
             _save(model, tokenizer, temporary)
@@ -259,7 +265,18 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     given = config.reward_model.path
     source = str(Path(given).expanduser()) if given else str(sft.folder)
     check_same_vocabulary(tokenizer, load_tokenizer(source), name=f"reward model '{source}'")
-    model = load_reward_model(source, dtype=config.model.dtype, pad_token_id=tokenizer.pad_token_id)
+
+    def load(quantize: str) -> Any:
+        pad = tokenizer.pad_token_id
+        return load_reward_model(source, dtype=config.model.dtype, pad_token_id=pad, quantize=quantize)
+
+    def load_new(quantize: str) -> Any:
+        found = load(quantize)
+        # A zero head would leave the trunk without a gradient at first.
+        new_head = torch.Generator().manual_seed(config.data.seed)
+        torch.nn.init.normal_(found.score.weight, std=HEAD_STD, generator=new_head)
+        return found
+
     figures: dict[str, Any] = {"trained": given is None}
     limit, size = config.sampling.max_response_tokens, config.ppo.score_batch_size
     if given is None:
@@ -267,16 +284,21 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
             raise DataError(
                 "reward model: the data have no preference pairs to train on; give a finished one with --reward-model."
             )
-        # A zero head would leave the trunk without a gradient at first.
-        torch.nn.init.normal_(
-            model.score.weight, std=HEAD_STD, generator=torch.Generator().manual_seed(config.data.seed)
+        run = SupervisedRun(
+            config.reward_model,
+            limit,
+            config.data.seed,
+            work.progress,
+            checkpoints,
+            gradient_checkpointing=config.memory.gradient_checkpointing,
         )
-        figures |= {"training_pairs": len(training)} | train_reward_model(
-            model,
-            tokenizer,
-            training,
-            SupervisedRun(config.reward_model, limit, config.data.seed, work.progress, checkpoints),
+        model, learning = trained_model(
+            load_new,
+            config.lora,
+            lambda model: train_reward_model(model, tokenizer, training, run),
+            seed=config.data.seed,
         )
+        figures |= {"training_pairs": len(training)} | learning
         model.eval()
         references = [
             (pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]
@@ -285,6 +307,8 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
         setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
         with folder_written_atomically(folder) as temporary:
             _save(model, tokenizer, temporary)
+    else:
+        model = load("none")
     values = TokenValues(model).to(device)
     if held_out:
         chosen = _scores(values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], limit=limit, size=size)

@@ -31,6 +31,7 @@ class SupervisedRun:
         seed: Of the order of the examples.
         progress: Told of every step.
         checkpoints: Of the stage; None keeps none.
+        gradient_checkpointing: Whether activations are computed again in the backward pass.
     """
 
     settings: SupervisedConfig
@@ -38,6 +39,7 @@ class SupervisedRun:
     seed: int
     progress: Progress
     checkpoints: Checkpoints | None = None
+    gradient_checkpointing: bool = False
 
 
 def train_sft(model: Any, tokenizer: Any, pairs: Sequence[SftPair], run: SupervisedRun) -> dict[str, float]:
@@ -113,6 +115,7 @@ def _trained(
         callbacks.append(saving_callback(store, run.progress.stop_requested))
     with _quiet(), scratch(store) as folder:
         arguments = _trainer_arguments(run.settings, len(examples), str(folder), seed=run.seed, on_cpu=_on_cpu())
+        arguments["activation_checkpointing"] = run.gradient_checkpointing
         trainer = make_trainer(
             model=model,
             args=configure(**arguments),
