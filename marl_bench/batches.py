@@ -65,6 +65,7 @@ class Rollout:
         token_offsets: Per row the (start, end) characters of each token in the text, gathered when a rule needs them.
         end_values: [B] float32, the critic's value after the last token where the response was cut, 0 where it finished; gathered for
             `truncation: bootstrap`.
+        groups: One integer a row, the same for responses to the same prompt; gathered when a baseline needs them.
     """
 
     tokens: Tokens
@@ -76,6 +77,7 @@ class Rollout:
     token_entropies: torch.Tensor | None = None
     token_offsets: Sequence[Sequence[tuple[int, int]]] | None = None
     end_values: torch.Tensor | None = None
+    groups: Sequence[int] | None = None
 
     def rows(self, index: Sequence[int]) -> Rollout:
         """Returns the chosen rows."""

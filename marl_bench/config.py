@@ -161,6 +161,12 @@ class PpoConfig(Section):
         1e-4, gt=0, description="largest |ratio - 1| allowed at the first optimizer step in fp32"
     )
 
+    group_size: int = Field(
+        4,
+        ge=2,
+        description="responses sampled for each prompt of an update by baselines that compare them (rloo, grpo)",
+    )
+
     def method_options(self) -> MethodOptions:
         """Returns the preset's options with those that are set here put over them."""
         preset = METHOD_PRESETS[self.method]
@@ -258,8 +264,11 @@ class RunConfig(Section):
     def hashed_part(self) -> dict[str, Any]:
         """Returns what the shared stages and the cells compute: all but arms, seeds and checkpoints.
 
-        The sections of large models count where they differ from their defaults only, so that hashes from before they were there hold.
+        Sections and keys that came later count where they differ from their defaults only, so that hashes from before they were there hold.
         """
         later = ("guards", "lora", "memory", "sampler")
         unchanged = {name for name in later if getattr(self, name) == type(getattr(self, name))()}
-        return self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", *unchanged})
+        content = self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", *unchanged})
+        if self.ppo.group_size == PpoConfig.model_fields["group_size"].default:
+            del content["ppo"]["group_size"]
+        return content

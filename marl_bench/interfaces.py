@@ -209,7 +209,7 @@ class PolicyBaseline(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Of: critic, end_values, and what its termination rule needs."""
+        """Of: critic, end_values, groups (`ppo.group_size` responses a prompt), and what its termination rule needs."""
         ...
 
     def segment(self, rollout: Rollout) -> Segmentation:

@@ -18,7 +18,9 @@ from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import Prompt, Response
 from marl_bench.score_parts import ToScore
 
-GATHERED = frozenset({"critic", "logprobs", "ref_logprobs", "values", "entropies", "text", "offsets", "end_values"})
+GATHERED = frozenset(
+    {"critic", "logprobs", "ref_logprobs", "values", "entropies", "text", "offsets", "end_values", "groups"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +136,14 @@ def gathered(
         token_entropies=sampled.samples.token_entropies,
         token_offsets=response_offsets(tokens, texts, actors.tokenizer) if "offsets" in needs else None,
         end_values=end_values,
+        groups=_groups(sampled.responses) if "groups" in needs else None,
     )
+
+
+def _groups(responses: Sequence[Response]) -> list[int]:
+    """Returns a number for each response, the same for those to the same prompt."""
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(response.prompt_id, len(numbers)) for response in responses]
 
 
 def _log_probs(model: Any, tokens: Tokens, *, temperature: float, size: int) -> torch.Tensor:
