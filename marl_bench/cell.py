@@ -15,10 +15,18 @@ import torch
 
 from marl_bench.batches import Rollout
 from marl_bench.errors import Interrupted, MarlBenchError
-from marl_bench.evaluation.evaluate import Evaluated, evaluate_policy
+from marl_bench.evaluation.evaluate import Evaluated, EvaluationRun, evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.evaluation.results import aggregate
-from marl_bench.interfaces import BaselineSpec, PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
+from marl_bench.interfaces import (
+    BaselineSpec,
+    PolicyBaseline,
+    PolicyContext,
+    Task,
+    TerminationRule,
+    TrainContext,
+    TrainerBaseline,
+)
 from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors
@@ -39,8 +47,8 @@ from marl_bench.run_dir import (
     write_jsonl_atomically,
 )
 from marl_bench.training.data import PreparedData, prepare_data
-from marl_bench.training.ppo import Budget, PpoRun, train_ppo
-from marl_bench.training.progress import Progress
+from marl_bench.training.ppo import Budget, PpoRun, planned_updates, train_ppo
+from marl_bench.training.progress import Progress, report_step
 from marl_bench.training.rollout import check_needs, roll_out
 from marl_bench.training.shared_stages import (
     SharedStages,
@@ -49,6 +57,7 @@ from marl_bench.training.shared_stages import (
     finished_stages,
     run_shared_stages,
 )
+from marl_bench.training.text_scores import TextScores
 from marl_bench.training.traces import Tracing, write_macro_traces
 
 
@@ -61,12 +70,14 @@ class Trained:
         budget: What the training used.
         arm: What only training could tell of the arm, for the record.
         baseline: What cut the responses into macro actions; None where the shared trainer did not train.
+        best_of: Responses sampled for each one that is evaluated.
     """
 
     actors: Actors
     budget: Budget
     arm: Mapping[str, Any]
     baseline: PolicyBaseline | None = None
+    best_of: int = 1
 
 
 class Worker:
@@ -145,20 +156,13 @@ class Worker:
         if spec.kind == "policy":
             trained = self._train(arm, seed, folder, stages, spec, progress)
         else:
-            reward_model = stages.reward_model.folder if stages.reward_model else None
-            trainer = spec.build()
-            context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
-            policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
-            trained = Trained(self._actors(stages, policy=policy, critic_scale=None), Budget(0, 0, 0), {})
+            trained = self._train_by_itself(arm, seed, folder, stages, spec, progress)
         ended = time.perf_counter()
         evaluated = evaluate_policy(
             trained.actors,
             self.task,
             self.prepared().data.eval_prompts,
-            metrics=self.metrics,
-            config=config,
-            primary_metric=self.primary_metric,
-            seed=seed,
+            EvaluationRun(config, self.metrics, self.primary_metric, seed, trained.best_of),
         )
         result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
@@ -207,6 +211,30 @@ class Worker:
             facts["rule_content_hash"] = rule.content_hash
         facts["fallbacks"] = sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
         return Trained(actors, budget, facts, baseline)
+
+    def _train_by_itself(
+        self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, spec: BaselineSpec, progress: Progress
+    ) -> Trained:
+        config, data, ppo = self.plan.config, self.prepared().data, arm.ppo(self.plan.config)
+        start = self._actors(stages, policy=stages.sft.folder, critic_scale=None)
+        context = TrainContext(
+            sft=stages.sft.folder,
+            reward_model=stages.reward_model.folder if stages.reward_model else None,
+            data=data,
+            cell=folder,
+            seed=seed,
+            ppo=ppo,
+            sampling=config.sampling,
+            updates=planned_updates(ppo, len(data.rl_prompts)),
+            score=TextScores(start, self.task, ppo, stages.score_std),
+            dtype=config.model.dtype,
+            step=lambda done, total, figures: report_step(progress, arm.baseline, done, total, **figures),
+        )
+        trainer: TrainerBaseline = spec.build()  # type: ignore[assignment]  # kind says which protocol it is
+        found = trainer.train(context)
+        budget = Budget(found.updates, found.responses_sampled, found.tokens_sampled)
+        facts = {"best_of": found.best_of} if found.best_of > 1 else {}
+        return Trained(self._actors(stages, policy=found.path, critic_scale=None), budget, facts, best_of=found.best_of)
 
     def _write_traces(self, trained: Trained, stages: SharedStages, evaluated: Evaluated, folder: Path) -> list[str]:
         """Writes the macro actions of the first evaluated samples; returns what went wrong."""

@@ -7,6 +7,7 @@ import torch
 
 from marl_bench.config import RunConfig
 from marl_bench.errors import DataError
+from marl_bench.evaluation.best_of import chosen
 from marl_bench.evaluation.results import ScoredResponses, eval_result
 from marl_bench.interfaces import Metric, Task
 from marl_bench.models.actors import Actors
@@ -14,6 +15,7 @@ from marl_bench.models.responses import SampledResponses, log_prob_temperature, 
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import EvalResult, Prompt
 from marl_bench.score_parts import ToScore
+from marl_bench.statistics.best_of_n import best_of_n_kl
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,47 +31,61 @@ class Evaluated:
     sampled: SampledResponses
 
 
-def evaluate_policy(
-    actors: Actors,
-    task: Task,
-    prompts: Sequence[Prompt],
-    *,
-    metrics: Sequence[Metric],
-    config: RunConfig,
-    primary_metric: str,
-    seed: int,
-) -> Evaluated:
+@dataclasses.dataclass(frozen=True)
+class EvaluationRun:
+    """How a policy is evaluated.
+
+    Attributes:
+        config: Settings of sampling and evaluation.
+        metrics: Metrics beside the score.
+        primary_metric: Name of the score.
+        seed: Of the samples.
+        best_of: So many responses are sampled for each sample, and the one with the highest score is kept.
+    """
+
+    config: RunConfig
+    metrics: Sequence[Metric]
+    primary_metric: str
+    seed: int
+    best_of: int = 1
+
+
+def evaluate_policy(actors: Actors, task: Task, prompts: Sequence[Prompt], run: EvaluationRun) -> Evaluated:
     """Samples `evaluation.samples_per_prompt` responses a prompt and returns all samples with their metrics.
 
     The metrics are the score (under the name given), the oracle where the task has one, those given, and `response_tokens`, `finished` and
-    `kl`: log p - log p_ref in nats, summed over the response.
+    `kl`: log p - log p_ref in nats, summed over the response; for best-of-N with the bound of its KL to the policy on top.
 
     Raises:
         DataError: There are no prompts, or a metric cannot be computed at all.
     """
+    config, best_of = run.config, run.best_of
     sampling, size = config.sampling, config.ppo.score_batch_size
+    temperature = log_prob_temperature(sampling)
     distinct = prompts[: config.evaluation.max_prompts]
     if not distinct:
         raise DataError(
             "evaluation: the task has no evaluation prompts (data.limit and data.overlong_prompts may have left none)."
         )
-    prompts = [prompt for prompt in distinct for _ in range(config.evaluation.samples_per_prompt)]
+    prompts = [prompt for prompt in distinct for _ in range(config.evaluation.samples_per_prompt * best_of)]
     sampled = respond(
         actors.sampler,
         actors.tokenizer,
         prompts,
         settings=sampling_settings(sampling, temperature=config.evaluation.temperature),
         batch_size=config.ppo.sample_batch_size,
-        seed_parts=(seed, "evaluation"),
+        seed_parts=(run.seed, "evaluation"),
     )
+    if best_of > 1:
+        prompts, sampled = chosen(actors, task, prompts, sampled, best_of=best_of, size=size)
     tokens, responses = sampled.samples.tokens, sampled.responses
     parts = actors.reward.scores_by_part(ToScore(task, prompts, responses, tokens, size))
     scored = ScoredResponses(
         score=actors.reward.total(list(parts.values())),
         parts=parts,
-        kl=policy_kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size),
+        kl=[kl + best_of_n_kl(best_of) for kl in policy_kl(actors, sampled, temperature=temperature, size=size)],
     )
-    result = eval_result(task, prompts, responses, scored, metrics=metrics, primary_metric=primary_metric)
+    result = eval_result(task, prompts, responses, scored, metrics=run.metrics, primary_metric=run.primary_metric)
     return Evaluated(result, sampled)
 
 

@@ -30,6 +30,14 @@ class SampledResponses:
     responses: Sequence[Response]
     row_seeds: Sequence[int]
 
+    def rows(self, rows: Sequence[int]) -> "SampledResponses":
+        """Returns the chosen rows."""
+        index = torch.tensor(rows, dtype=torch.long, device=self.samples.token_log_probs.device)
+        kept = Samples(
+            self.samples.tokens.rows(index), self.samples.token_log_probs[index], self.samples.token_entropies[index]
+        )
+        return SampledResponses(kept, [self.responses[row] for row in rows], [self.row_seeds[row] for row in rows])
+
     def first(self, count: int) -> "SampledResponses":
         """Returns the first rows, at most `count`."""
         samples, rows = self.samples, slice(count)
