@@ -332,11 +332,13 @@ def _costs(folder: Path, *, began: float, trained: float, updates: int) -> Mappi
     seconds |= {"evaluation": ended - trained, "total": ended - began}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
     costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak, "finished_at": now()}
-    if updates:
+    if timings:
         # The median: the first update of a worker also pays for what is loaded and compiled once.
         costs["seconds_per_update"] = statistics.median(
             line["rollout_seconds"] + line["update_seconds"] for line in timings
         )
+    elif updates:  # another trainer, which does not tell
+        costs["seconds_per_update"] = (trained - began) / updates
     return costs
 
 
