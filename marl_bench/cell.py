@@ -31,6 +31,7 @@ from marl_bench.interfaces import (
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.adapters import NewAdapter, adapter_facts, check_adapters
+from marl_bench.models.cpu_matmul import with_speed
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.models.memory import with_memory
 from marl_bench.models.vllm_sampler import Samplers
@@ -317,7 +318,7 @@ class Worker:
             actors.halvings.forbid()
         sampler = self._samplers.of(actors, start_from=stages.sft.folder)
         actors = dataclasses.replace(actors, sampler=sampler, world=self.world)
-        return with_memory(actors, self.plan.config.memory)
+        return with_memory(with_speed(actors, self.plan.config.speed), self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:
