@@ -23,6 +23,7 @@ from marl_bench.cli.reference import app as reference_app
 from marl_bench.cli.report import report
 from marl_bench.cli.rules import app as rule_app
 from marl_bench.cli.run import run
+from marl_bench.cli.sweep import sweep
 from marl_bench.cli.sweeps import best_of_n, sweep_temperature
 from marl_bench.cli.task import app as task_app
 from marl_bench.cli.watch import watch
@@ -43,6 +44,9 @@ app.command(
     epilog="Examples:  marl-bench run --task tldr  |  marl-bench run --task tldr --seeds 3 --set ppo.updates=80  |  "
     "marl-bench run --task tldr --arm token_ppo --arm 'macro_ppo:fixed(n=10)' --data FOLDER  |  marl-bench run --dry-run"
 )(run)
+app.command(epilog="Example: marl-bench sweep --task tldr --arms grid-ngram --seeds 5 --set ppo.kl_coef=0.02,0.05")(
+    sweep
+)
 app.command(
     epilog="Examples:  marl-bench watch results/tldr-tiny-1a2b3c4d  |  marl-bench watch RUN --metric score,oracle --once"
 )(watch)
