@@ -10,6 +10,7 @@ import typer
 
 from marl_bench.cli.batches import add_batch_verbs
 from marl_bench.cli.bench import app as bench_app
+from marl_bench.cli.clean import clean
 from marl_bench.cli.compare import compare
 from marl_bench.cli.diagnose import diagnose
 from marl_bench.cli.evaluate import evaluate
@@ -74,6 +75,7 @@ app.command(
     "marl-bench execute --samples samples.jsonl --problems FOLDER --k 1,5,10 --timeout 4"
 )(execute)
 app.command(epilog="Example: marl-bench doctor --require-isolation full")(doctor)
+app.command(epilog="Example: marl-bench clean results --older-than 7 --dry-run")(clean)
 app.command("list", epilog="Example: marl-bench list baselines --details")(list_)
 app.add_typer(judge_app, name="judge")
 add_label_verbs(judge_app)
