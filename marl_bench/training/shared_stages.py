@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from marl_bench.batches import Tokens
 from marl_bench.config import PpoConfig, RunConfig
 from marl_bench.errors import DataError, ModelError, RecordError, TrainingError
 from marl_bench.interfaces import Task, TaskSpec
@@ -23,13 +22,11 @@ from marl_bench.models.loading import (
     load_reward_model,
     load_tokenizer,
 )
-from marl_bench.models.prompts import encode_prompts, encode_response
-from marl_bench.models.responses import respond, sampling_settings
+from marl_bench.models.out_of_memory import REWARD_MODEL, SFT, Halvings
 from marl_bench.models.rewards import make_reward
-from marl_bench.models.sampling import ModelSampler
-from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
+from marl_bench.models.scoring import TokenValues
 from marl_bench.plugins import callable_digest
-from marl_bench.records import PreferencePair, Prompt
+from marl_bench.records import PreferencePair
 from marl_bench.reward_sources import parse_reward_sources, stage_names
 from marl_bench.run_dir import (
     CHECKPOINTS,
@@ -40,7 +37,8 @@ from marl_bench.run_dir import (
     folder_written_atomically,
     write_json_atomically,
 )
-from marl_bench.score_parts import Reward, ToScore
+from marl_bench.score_parts import Reward
+from marl_bench.training.calibration import Calibration, score_scale, text_scores
 from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData
 from marl_bench.training.progress import Progress
@@ -108,6 +106,7 @@ class SharedWork:
         base_model: What SFT starts from.
         progress: Told of every step.
         config_hash: Hash of what is computed, for the checkpoints.
+        halvings: The sizes of micro-batches that fit into memory.
     """
 
     run_dir: RunDir
@@ -118,6 +117,7 @@ class SharedWork:
     base_model: str
     progress: Progress
     config_hash: str
+    halvings: Halvings
 
     def checkpoints(self, stage: str, **digests: str) -> Checkpoints:
         """Returns the checkpoints of a stage, which know all that the stage stands on."""
@@ -240,11 +240,15 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
             checkpoints,
             gradient_checkpointing=config.memory.gradient_checkpointing,
         )
-        model, figures = trained_model(
-            lambda quantize: load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize),
-            config.lora,
-            lambda model: train_sft(model, tokenizer, prepared.data.sft, run),
-            seed=config.data.seed,
+        model, figures = work.halvings.retried(
+            SFT,
+            run.settings.micro_batch_size,
+            lambda size: trained_model(
+                lambda quantize: load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize),
+                config.lora,
+                lambda model: train_sft(model, tokenizer, prepared.data.sft, run.with_micro_batch_size(size)),
+                seed=config.data.seed,
+            ),
         )
         with folder_written_atomically(folder) as temporary:
             _save(model, tokenizer, temporary)
@@ -278,7 +282,7 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
         return found
 
     figures: dict[str, Any] = {"trained": given is None}
-    limit, size = config.sampling.max_response_tokens, config.ppo.score_batch_size
+    calibration = Calibration(config, work.halvings, "reward model")
     if given is None:
         if not training:
             raise DataError(
@@ -286,24 +290,28 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
             )
         run = SupervisedRun(
             config.reward_model,
-            limit,
+            config.sampling.max_response_tokens,
             config.data.seed,
             work.progress,
             checkpoints,
             gradient_checkpointing=config.memory.gradient_checkpointing,
         )
-        model, learning = trained_model(
-            load_new,
-            config.lora,
-            lambda model: train_reward_model(model, tokenizer, training, run),
-            seed=config.data.seed,
+        model, learning = work.halvings.retried(
+            REWARD_MODEL,
+            run.settings.micro_batch_size,
+            lambda fitting: trained_model(
+                load_new,
+                config.lora,
+                lambda model: train_reward_model(model, tokenizer, training, run.with_micro_batch_size(fitting)),
+                seed=config.data.seed,
+            ),
         )
         figures |= {"training_pairs": len(training)} | learning
         model.eval()
         references = [
             (pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]
         ]
-        scores = _scores(TokenValues(model).to(device), tokenizer, references, limit=limit, size=size)
+        scores = text_scores(TokenValues(model).to(device), tokenizer, references, calibration)
         setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
         with folder_written_atomically(folder) as temporary:
             _save(model, tokenizer, temporary)
@@ -311,12 +319,10 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
         model = load("none")
     values = TokenValues(model).to(device)
     if held_out:
-        chosen = _scores(values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], limit=limit, size=size)
-        rejected = _scores(
-            values, tokenizer, [(pair.prompt, pair.rejected) for pair in held_out], limit=limit, size=size
-        )
+        chosen = text_scores(values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], calibration)
+        rejected = text_scores(values, tokenizer, [(pair.prompt, pair.rejected) for pair in held_out], calibration)
         figures |= {"pairs": len(held_out), "pair_accuracy": float((chosen > rejected).float().mean())}
-    own = make_reward(OWN_REWARD, reward_model=values, dtype=config.model.dtype, device=device)
+    own = make_reward(OWN_REWARD, reward_model=values, dtype=config.model.dtype, device=device, halvings=work.halvings)
     figures |= _score_scale(own, work, sft, name="reward model")
     where = Path(source) if given else folder
     return _recorded(folder, Stage(where, digest_of_folder(where), work.prepared.digest, figures), checkpoints)
@@ -332,50 +338,16 @@ def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
         model = load_reward_model(str(own.folder), dtype=config.model.dtype, pad_token_id=pad)
         values = TokenValues(model).to(device)
     sources = parse_reward_sources(config.reward.sources)
-    reward = make_reward(sources, reward_model=values, dtype=config.model.dtype, device=device)
+    reward = make_reward(sources, reward_model=values, dtype=config.model.dtype, device=device, halvings=work.halvings)
     figures = {"sources": [source.name for source in sources], **_score_scale(reward, work, sft, name="reward")}
     return _recorded(folder, Stage(folder, reward_digest(config), work.prepared.digest, figures), checkpoints)
 
 
 def _score_scale(reward: Reward, work: SharedWork, sft: Stage, *, name: str) -> dict[str, float]:
-    """Returns mean and spread of the scores of responses that the SFT model samples: the unit in which differences are read."""
-    config = work.config
-    policy = load_policy(str(sft.folder), dtype=config.model.dtype).to(_device())
+    policy = load_policy(str(sft.folder), dtype=work.config.model.dtype).to(_device())
     tokenizer = load_tokenizer(str(sft.folder))
     prompts = work.prepared.data.rl_prompts[:CALIBRATION_RESPONSES]
-    sampled = respond(
-        ModelSampler(policy),
-        tokenizer,
-        prompts,
-        settings=sampling_settings(config.sampling),
-        batch_size=config.ppo.sample_batch_size,
-        seed_parts=(config.data.seed, "calibration"),
-    )
-    batch = ToScore(work.task, prompts, sampled.responses, sampled.samples.tokens, config.ppo.score_batch_size)
-    scored = [score for score in reward.scores(batch) if score is not None]
-    if not scored:
-        raise TrainingError(f"{name}: none of {len(prompts)} SFT samples has a score; all are None.")
-    scores = torch.tensor(scored)
-    spread = float(scores.std(unbiased=False)) if len(scored) > 1 else 1.0  # one sample has no spread
-    if not spread > 0:
-        raise TrainingError(
-            f"{name}: its scores of {len(scored)} SFT samples have a spread of {spread}; it tells no response from another."
-        )
-    return {"score_std": spread, "sft_score_mean": float(scores.mean())}
-
-
-def _scores(
-    values: TokenValues, tokenizer: Any, texts: Sequence[tuple[Prompt, str]], *, limit: int, size: int
-) -> torch.Tensor:
-    device = next(values.parameters()).device
-    prompt_ids, prompt_mask = encode_prompts([prompt for prompt, _ in texts], tokenizer)
-    rows = [encode_response(text, tokenizer, max_response_tokens=limit) for _, text in texts]
-    width = max(len(row) for row in rows)
-    ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in rows])
-    mask = torch.arange(width) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
-    finished = torch.tensor([row[-1] == tokenizer.eos_token_id for row in rows])
-    tokens = Tokens(*(tensor.to(device) for tensor in (prompt_ids, prompt_mask, ids, mask, finished)))
-    return in_micro_batches(lambda part: last_token_scores(values, part), tokens, size=size)
+    return score_scale(reward, policy, tokenizer, work.task, prompts, Calibration(work.config, work.halvings, name))
 
 
 def _hold_out(
