@@ -33,6 +33,7 @@ from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.adapters import NewAdapter, adapter_facts, check_adapters
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.models.memory import with_memory
+from marl_bench.models.out_of_memory import Halvings, want_of_memory_named
 from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
@@ -110,7 +111,10 @@ class Worker:
         responses = [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs]
         self.world.on_main("added metrics", lambda: measure(added, [pair.prompt for pair in pairs], responses))
         plan = self.plan
-        with full_disk_named(plan.run_dir.root):
+        halvings = Halvings(progress.note)
+        if plan.config.guards.out_of_memory == "stop":
+            halvings.forbid()
+        with full_disk_named(plan.run_dir.root), want_of_memory_named("shared stages"):
             run_shared_stages(
                 SharedWork(
                     plan.run_dir,
@@ -122,6 +126,7 @@ class Worker:
                     progress,
                     plan.config_hash,
                     self.world,
+                    halvings,
                 )
             )
 
@@ -139,7 +144,8 @@ class Worker:
             seed_everything(seed)
             write_json_atomically(folder / RECORD, record.to_json())
             try:
-                finished = self._train_and_evaluate(arm, checkpoints, stages, record, progress)
+                with want_of_memory_named(f"arm '{arm.label}', seed {seed}"):
+                    finished = self._train_and_evaluate(arm, checkpoints, stages, record, progress)
             except Interrupted:
                 raise
             except Exception as error:
