@@ -17,7 +17,7 @@ from marl_bench.estimates.shapes import ModelShape
 GIB = 2**30
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
 ADAM_STATES = 2
-"""First and second moment, each in the type of the weights."""
+"""First and second moment, each in the type of the weights or of their masters."""
 LOGIT_BYTES_UPDATE = 16
 """Of one logit at the peak between forward and backward: float32 copy, scaled copy, and two gradients."""
 LOGIT_BYTES_SCORING = {"float32": 12, "bfloat16": 10}
@@ -57,9 +57,30 @@ class Load:
     @property
     def micro_batch(self) -> int:
         """Rows of a training pass."""
-        ppo, budget = self.config.ppo, self.config.memory.micro_batch_tokens
-        rows = max(1, budget // self.tokens) if budget is not None else ppo.micro_batch_size
-        return min(rows, ppo.batch_size)
+        return self._rows(self.config.ppo.micro_batch_size, self.config.memory.micro_batch_tokens)
+
+    @property
+    def score_batch(self) -> int:
+        """Rows of a pass without gradients."""
+        return self._rows(self.config.ppo.score_batch_size, self.config.memory.score_batch_tokens)
+
+    @property
+    def sample_batch(self) -> int:
+        """Rows sampled at once."""
+        return self._rows(self.config.ppo.sample_batch_size, self.config.memory.sample_batch_tokens)
+
+    @property
+    def trained_width(self) -> int:
+        """Bytes of a gradient and of a moment."""
+        return DTYPE_BYTES[self.config.memory.master_weights or self.config.model.dtype]
+
+    def logits(self, rows: int) -> int:
+        """Returns how many logits exist at a time where so many rows are read."""
+        tokens, chunk = rows * self.config.sampling.max_response_tokens, self.config.memory.logits_chunk_tokens
+        return self.shape.vocabulary * (tokens if chunk is None else min(tokens, chunk))
+
+    def _rows(self, rows: int, tokens: int | None) -> int:
+        return min(rows if tokens is None else max(1, tokens // self.tokens), self.config.ppo.batch_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,19 +119,28 @@ def ppo_memory(load: Load, *, shards: int = 1) -> Memory:
     shape, width = load.shape, load.width
     policy, critic = shape.parameters, shape.classifier_parameters
     trained = {"policy": policy, "critic": critic}
-    held = {"policy": policy * width, "reference": policy * width, "critic": critic * width}
+    models = {"policy": policy * width, "reference": policy * width, "critic": critic * width}
     if load.reward_model:
-        held["reward model"] = critic * width
-    held |= {f"optimizer of the {name}": ADAM_STATES * count * width for name, count in trained.items()}
-    gradients = {f"gradients of the {name}": count * width for name, count in trained.items()}
+        models["reward model"] = critic * width
+    wide = load.trained_width
+    # Master weights, where there are any, are one more state.
+    states = ADAM_STATES * wide + (wide if wide != width else 0)
+    optimizers = {f"optimizer of the {name}": count * states for name, count in trained.items()}
+    gradients = {f"gradients of the {name}": count * wide for name, count in trained.items()}
     # AdamW over all tensors at once makes a temporary of their size; the two optimizers step one after the other.
-    step = {**gradients, "temporaries of the step": max(trained.values()) * width}
+    step = {**gradients, "temporaries of the step": max(trained.values()) * wide}
+    held = {**models, **optimizers}
+    waiting: dict[str, dict[str, int]] = {"scoring": {}, "learning": {}}
+    if load.config.memory.offload:  # one model beside the policy at a time
+        held = {"policy": models["policy"]}
+        waiting["scoring"] = {"reference, critic or reward model": max(models["reference"], models["critic"])}
+        waiting["learning"] = {"critic": models["critic"], **optimizers}
     gathered = 2 * shape.layer_parameters * width + shape.head * width if shards > 1 else 0
     phases = {
         "sampling": _sampling(load),
-        "scoring": _scoring(load),
-        "update": {**_divided(gradients, shards), **_training_pass(load)},
-        "optimizer step": _divided(step, shards),
+        "scoring": {**_divided(waiting["scoring"], shards), **_scoring(load)},
+        "update": {**_divided({**waiting["learning"], **gradients}, shards), **_training_pass(load)},
+        "optimizer step": _divided({**waiting["learning"], **step}, shards),
     }
     if gathered:
         phases = {name: {**terms, "layers gathered": gathered} for name, terms in phases.items()}
@@ -145,14 +175,13 @@ def _training_pass(load: Load) -> dict[str, int]:
         activations = {"layer inputs of policy and critic": 2 * a_model, "one layer, computed again": tokens * layer}
     else:
         activations = {"activations of policy and critic": 2 * tokens * shape.layers * layer}
-    logits = load.micro_batch * config.sampling.max_response_tokens * shape.vocabulary
     per_logit = LOGIT_BYTES_UPDATE + (width if shape.softcapped else 0)
-    return {**activations, "logits": logits * per_logit}
+    return {**activations, "logits": load.logits(load.micro_batch) * per_logit}
 
 
 def _sampling(load: Load) -> dict[str, int]:
     shape, config, width = load.shape, load.config, load.width
-    rows = min(config.ppo.sample_batch_size, config.ppo.batch_size)
+    rows = load.sample_batch
     return {
         "key-value cache": rows * load.tokens * shape.layers * 2 * shape.kv_width * width,
         "a layer of the prompts": rows * config.sampling.max_prompt_tokens * _passing_bytes(load),
@@ -161,12 +190,11 @@ def _sampling(load: Load) -> dict[str, int]:
 
 
 def _scoring(load: Load) -> dict[str, int]:
-    shape, config = load.shape, load.config
-    rows = min(config.ppo.score_batch_size, config.ppo.batch_size)
-    per_logit = LOGIT_BYTES_SCORING[config.model.dtype] + (load.width if shape.softcapped else 0)
+    rows = load.score_batch
+    per_logit = LOGIT_BYTES_SCORING[load.config.model.dtype] + (load.width if load.shape.softcapped else 0)
     return {
         "a layer": rows * load.tokens * _passing_bytes(load),
-        "logits": rows * config.sampling.max_response_tokens * shape.vocabulary * per_logit,
+        "logits": load.logits(rows) * per_logit,
     }
 
 

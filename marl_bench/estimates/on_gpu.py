@@ -86,9 +86,15 @@ def _advice(load: Load, machine: Machine) -> Iterator[Advice]:
     if not config.memory.gradient_checkpointing:
         memory = config.memory.model_copy(update={"gradient_checkpointing": True})
         free["memory.gradient_checkpointing=true"] = config.model_copy(update={"memory": memory})
-    if load.micro_batch > 1 or config.ppo.score_batch_size > 1:
+    if config.memory.logits_chunk_tokens is None:
+        memory = config.memory.model_copy(update={"logits_chunk_tokens": 512})
+        free["memory.logits_chunk_tokens=512"] = config.model_copy(update={"memory": memory})
+    if not config.memory.offload:
+        memory = config.memory.model_copy(update={"offload": True})
+        free["memory.offload=true"] = config.model_copy(update={"memory": memory})
+    if load.micro_batch > 1 or load.score_batch > 1:
         smaller = config.ppo.model_copy(update=one_row)
-        budget = config.memory.model_copy(update={"micro_batch_tokens": None})
+        budget = config.memory.model_copy(update={"micro_batch_tokens": None, "score_batch_tokens": None})
         free["ppo.micro_batch_size=1 and ppo.score_batch_size=1"] = config.model_copy(
             update={"ppo": smaller, "memory": budget}
         )

@@ -60,10 +60,13 @@ def ppo_seconds(load: Load, machine: Machine) -> dict[str, float]:
     if config.ppo.old_logprobs == "recomputed":
         scoring += policy
     passes = (4 if config.memory.gradient_checkpointing else 3) * config.ppo.ppo_epochs
+    heads = 0.0
+    if config.memory.logits_chunk_tokens is not None:  # chunks of logits are made twice
+        heads = rows * config.ppo.ppo_epochs * 2 * load.shape.head * response
     return {
         "sampling": sampling_seconds(load, machine, rows=config.ppo.batch_size),
         "scoring": rows * scoring / machine.operations,
-        "update": rows * passes * (policy + trunk) / machine.operations,
+        "update": (rows * passes * (policy + trunk) + heads) / machine.operations,
     }
 
 
@@ -72,7 +75,7 @@ def sampling_seconds(load: Load, machine: Machine, *, rows: int) -> float:
     shape, config = load.shape, load.config
     prompt, response = config.sampling.max_prompt_tokens, config.sampling.max_response_tokens
     mine = -(-rows // machine.count)
-    batch = min(mine, config.ppo.sample_batch_size)
+    batch = min(mine, load.sample_batch)
     weights = (shape.layers * shape.layer_parameters + shape.head) * load.width
     context = prompt + response / 2
     cache = batch * context * shape.layers * 2 * shape.kv_width * load.width

@@ -54,7 +54,29 @@ def test_checkpointing_keeps_the_inputs_of_layers_and_one_layer(small_load):
 
 def test_a_token_budget_sets_the_rows_of_a_micro_batch(small_load):
     assert small_load(**{"memory.micro_batch_tokens": 45}).micro_batch == 4
-    assert small_load(**{"memory.micro_batch_tokens": 5}).micro_batch == 1
+    assert small_load(**{"memory.score_batch_tokens": 25}).score_batch == 2
+    assert small_load(**{"memory.sample_batch_tokens": 1000}).sample_batch == 8
+
+
+def test_logits_exist_for_one_chunk_of_response_tokens(small_load):
+    phases = ppo_memory(small_load(**{"memory.logits_chunk_tokens": 3})).phases
+    assert phases["update"]["logits"] == 3 * 10 * 16
+    assert phases["scoring"]["logits"] == 3 * 10 * 12
+
+
+def test_master_weights_are_one_more_state_in_float32(small_load):
+    memory = ppo_memory(small_load(**{"model.dtype": "bfloat16", "memory.master_weights": "float32"}))
+    assert memory.held["policy"] == 1352 * 2
+    assert memory.held["optimizer of the policy"] == 1352 * (8 + 4)
+    assert memory.phases["update"]["gradients of the policy"] == 1352 * 4
+
+
+def test_offload_holds_the_policy_and_one_model_at_a_time(small_load):
+    memory = ppo_memory(small_load(**{"memory.offload": True}))
+    assert dict(memory.held) == {"policy": 1352 * 4}
+    assert memory.phases["scoring"]["reference, critic or reward model"] == 1352 * 4
+    assert memory.phases["update"]["optimizer of the critic"] == 2 * 1280 * 4
+    assert "reference" not in memory.phases["update"]
 
 
 def test_shards_divide_states_and_gather_two_layers_and_the_head(small_load):
