@@ -5,6 +5,7 @@ import math
 import resource
 import statistics
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.evaluation.results import aggregate
 from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
 from marl_bench.metric_sources import make_metrics
-from marl_bench.models.actors import Actors, load_actors
+from marl_bench.models.actors import Actors, load_actors, policy_source
+from marl_bench.models.adapters import NewAdapter, adapter_facts, check_adapters
 from marl_bench.models.loading import check_window, load_tokenizer
+from marl_bench.models.memory import with_memory
 from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
@@ -53,6 +56,7 @@ from marl_bench.training.shared_stages import (
 )
 from marl_bench.training.state import seed_everything
 from marl_bench.training.traces import Tracing, write_macro_traces
+from marl_bench.world import ALONE, World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,15 +79,16 @@ class Trained:
 class Worker:
     """Runs jobs of one plan; loads the data once."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, world: World = ALONE) -> None:
         """Loads the plugins of the plan."""
         torch.set_num_threads(plan.threads)
-        self.plan = plan
+        self.plan, self.world = plan, world
         self.registry = Registry(plan.plugin_paths)
         self.spec = self.registry.task(plan.config.task)
         self.task: Task = self.spec.build(task_options(self.spec, plan.config))
         self.metrics = [*self.task.metrics, *make_metrics(plan.config.evaluation.metrics, self.registry)]
         check_metric_names(self.metrics, taken=[self.primary_metric, "oracle"])
+        self._scratch = None if world.is_main else tempfile.TemporaryDirectory()
         self._prepared: PreparedData | None = None
         self._samplers = Samplers(plan.config, log=plan.root / ENGINE_LOG)
 
@@ -91,11 +96,8 @@ class Worker:
         """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
         added = self.metrics[len(self.task.metrics) :]
         pairs = self.prepared().data.sft[:8]
-        measure(
-            added,
-            [pair.prompt for pair in pairs],
-            [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs],
-        )
+        responses = [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs]
+        self.world.on_main("added metrics", lambda: measure(added, [pair.prompt for pair in pairs], responses))
         plan = self.plan
         with full_disk_named(plan.run_dir.root):
             run_shared_stages(
@@ -108,6 +110,7 @@ class Worker:
                     plan.base_model,
                     progress,
                     plan.config_hash,
+                    self.world,
                 )
             )
 
@@ -117,9 +120,9 @@ class Worker:
         if stages is None:
             raise MarlBenchError("the shared stages are not finished; run the experiment from its start.")
         check_same_data(stages, self.prepared())
-        folder = self.plan.run_dir.cell(arm.name, seed)
+        folder = self._folder(arm, seed)
         record = self._first_record(arm, seed, stages)
-        checkpoints = cell_checkpoints(self.plan, arm, record, progress)
+        checkpoints = cell_checkpoints(self.plan, arm, record, progress, self.world)
         with full_disk_named(folder):
             clear_unfinished(folder)
             seed_everything(seed)
@@ -151,14 +154,21 @@ class Worker:
             check_window(
                 path, max_prompt_tokens=sampling.max_prompt_tokens, max_response_tokens=sampling.max_response_tokens
             )
+            check_adapters(path, config.lora)
             self._prepared = prepare_data(self.task, config, tokenizer)
         return self._prepared
+
+    def _folder(self, arm: ArmPlan, seed: int) -> Path:
+        """Returns the folder that a cell writes into: what a process beside the first one has to say is the same once more, and goes."""
+        if self._scratch is None:
+            return self.plan.run_dir.cell(arm.name, seed)
+        return Path(self._scratch.name) / arm.name
 
     def _train_and_evaluate(
         self, arm: ArmPlan, checkpoints: Checkpoints, stages: SharedStages, record: RunRecord, progress: Progress
     ) -> RunRecord:
         config, spec, seed = self.plan.config, self.registry.baseline(arm.baseline), record.seed
-        folder = self.plan.run_dir.cell(arm.name, seed)
+        folder = self._folder(arm, seed)
         if spec.kind == "policy":
             trained = self._train(arm, checkpoints, stages, seed, progress)
         else:
@@ -167,7 +177,8 @@ class Worker:
             trainer = spec.build()
             context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
             policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
-            trained = Trained(self._actors(stages, policy=policy, critic_scale=None), Budget(0, 0, 0), {})
+            source = policy_source(policy, sft=stages.sft.folder, lora=config.lora)
+            trained = Trained(self._actors(stages, policy=source, critic_scale=None), Budget(0, 0, 0), {})
         trained_seconds = checkpoints.seconds()
         evaluated = evaluate_policy(
             trained.actors,
@@ -180,8 +191,9 @@ class Worker:
         )
         result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
-        traces = self._write_traces(trained, stages, evaluated, folder)
-        problems = [*result.problems, *traces, *trouble(folder, trained.actors.halvings.notices)]
+        problems = [*trained.actors.notes, *result.problems]
+        problems += self._write_traces(trained, stages, evaluated, folder)
+        problems += trouble(folder, trained.actors.halvings.notices)
         metrics, unscored = aggregate(result, score=self.primary_metric)
         return dataclasses.replace(
             record,
@@ -197,17 +209,22 @@ class Worker:
             unscored=unscored,
             problems=problems,
             higher_is_better=dict(result.higher_is_better),
-            costs=_costs(folder, checkpoints, trained_seconds=trained_seconds, updates=trained.budget.updates),
+            costs=self.world.on_main(
+                "costs",
+                lambda: _costs(folder, checkpoints, trained_seconds=trained_seconds, updates=trained.budget.updates),
+            ),
         )
 
     def _train(
         self, arm: ArmPlan, checkpoints: Checkpoints, stages: SharedStages, seed: int, progress: Progress
     ) -> Trained:
-        folder = self.plan.run_dir.cell(arm.name, seed)
+        folder, world = self._folder(arm, seed), self.world
         config = self.plan.config
         data = self.prepared().data
         ppo = arm.ppo(config)
-        actors = self._actors(stages, policy=stages.sft.folder, critic_scale=stages.critic_scale(ppo))
+        lora = config.lora
+        start = stages.sft.folder if lora.rank is None else NewAdapter(lora, seed)
+        actors = self._actors(stages, policy=start, critic_scale=stages.critic_scale(ppo))
         rule = self._fitted_rule(arm, actors)
         length = self._mean_macro_length(rule, actors)
         build = self.registry.baseline(arm.baseline).build
@@ -226,17 +243,23 @@ class Worker:
             importance_cap=config.sampler.importance_cap,
         )
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
-        save_models(folder, actors)
-        save_best_policy(folder, actors, checkpoints)
+        merged = lora.save == "merged"
+        if world.is_main:
+            save_models(folder, actors, merged=merged)
+        save_best_policy(folder, actors, checkpoints, merged=merged)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
-        facts["fallbacks"] = sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
+        if config.lora.rank is not None:
+            facts["lora"] = adapter_facts(actors.trained(), lora)
+        facts["fallbacks"] = world.on_main(
+            "curve", lambda: sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
+        )
         return Trained(actors, budget, facts, baseline)
 
     def _write_traces(self, trained: Trained, stages: SharedStages, evaluated: Evaluated, folder: Path) -> list[str]:
         """Writes the macro actions of the first evaluated samples; returns what went wrong."""
-        if trained.baseline is None:
+        if trained.baseline is None or not self.world.is_main:
             return []
         last = list(read_jsonl(folder / CURVE))[-1]
         tracing = Tracing(
@@ -249,7 +272,7 @@ class Worker:
         )
         return write_macro_traces(folder, tracing, evaluated.sampled, evaluated.result.samples)
 
-    def _actors(self, stages: SharedStages, *, policy: Path, critic_scale: float | None) -> Actors:
+    def _actors(self, stages: SharedStages, *, policy: Path | NewAdapter, critic_scale: float | None) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         reward_model = stages.reward_model.folder if stages.reward_model else None
         actors = load_actors(
@@ -263,7 +286,9 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
-        return dataclasses.replace(actors, sampler=self._samplers.of(actors, start_from=stages.sft.folder))
+        sampler = self._samplers.of(actors, start_from=stages.sft.folder)
+        actors = dataclasses.replace(actors, sampler=sampler, world=self.world)
+        return with_memory(actors, self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:
@@ -322,7 +347,7 @@ class Worker:
             config_hash=self.plan.config_hash,
             digests=digests,
             shared=shared,
-            environment=environment(device=device, threads=self.plan.threads),
+            environment=environment(device=device, threads=self.plan.threads, processes=self.world.size),
         )
 
 

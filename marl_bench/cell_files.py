@@ -5,6 +5,7 @@ from pathlib import Path
 
 from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.models.actors import Actors
+from marl_bench.models.adapters import save_model
 from marl_bench.planning import ArmPlan, Plan
 from marl_bench.records import RunRecord
 from marl_bench.run_dir import (
@@ -20,11 +21,14 @@ from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.progress import Progress
 from marl_bench.training.resume import load_policy_weights
 from marl_bench.training.state import TrainedWeights
+from marl_bench.world import ALONE, World
 
 BEST_POLICY = "best_policy"
 
 
-def cell_checkpoints(plan: Plan, arm: ArmPlan, record: RunRecord, progress: Progress) -> Checkpoints:
+def cell_checkpoints(
+    plan: Plan, arm: ArmPlan, record: RunRecord, progress: Progress, world: World = ALONE
+) -> Checkpoints:
     """Returns the checkpoints of a cell, which know all that the cell stands on."""
     folder = plan.run_dir.cell(arm.name, record.seed)
     return Checkpoints(
@@ -34,6 +38,7 @@ def cell_checkpoints(plan: Plan, arm: ArmPlan, record: RunRecord, progress: Prog
         versions={"baseline version": arm.version, "rule hash": arm.rule.hash if arm.rule else None},
         lines=(folder / CURVE, folder / TIMINGS),
         say=progress.note,
+        world=world,
     )
 
 
@@ -46,26 +51,24 @@ def clear_unfinished(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def save_models(folder: Path, actors: Actors) -> None:
-    """Writes policy and critic as `from_pretrained` folders."""
-    critic = actors.critic.classifier if actors.critic is not None else None
-    for name, model in (("policy", actors.policy), ("critic", critic)):
-        if model is not None:
-            with folder_written_atomically(folder / name) as temporary:
-                model.save_pretrained(temporary)
-                actors.tokenizer.save_pretrained(temporary)
+def save_models(folder: Path, actors: Actors, *, merged: bool) -> None:
+    """Writes policy and critic as `from_pretrained` folders; `merged` folds adapters in, else they are written alone."""
+    for name, model in actors.trained().items():
+        with folder_written_atomically(folder / name) as temporary:
+            save_model(model, temporary, merged=merged)
+            actors.tokenizer.save_pretrained(temporary)
 
 
-def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints) -> None:
+def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints, *, merged: bool) -> None:
     """Writes the policy with the best training score beside the last one, where it was asked for; the last one stays in memory."""
     best = checkpoints.best() if checkpoints.settings.keep_best else None
-    if best is None:
+    if best is None or not checkpoints.world.is_main:
         return
     weights = TrainedWeights(actors.policy)
     last = {name: weight.clone() for name, weight in weights.state_dict().items()}
     load_policy_weights(best, actors.policy)
     with folder_written_atomically(folder / BEST_POLICY) as temporary:
-        actors.policy.save_pretrained(temporary)
+        save_model(actors.policy, temporary, merged=merged)
         actors.tokenizer.save_pretrained(temporary)
         facts = {"position": best.position, "training_score": best.manifest["score"]}
         write_json_atomically(temporary / "best.json", facts)

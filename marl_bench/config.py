@@ -61,6 +61,10 @@ class SupervisedConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0)
     adam_betas: list[float] = Field([0.9, 0.95], min_length=2, max_length=2)
 
+    def planned_steps(self, examples: int) -> int:
+        """Returns the optimizer steps over so many examples or pairs."""
+        return self.max_steps or max(1, round(self.epochs * examples / min(self.batch_size, examples)))
+
 
 class RewardModelConfig(SupervisedConfig):
     """The reward model's stage."""
@@ -136,6 +140,7 @@ class PpoConfig(Section):
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_ratio: float = Field(0.05, ge=0, lt=1, description="share of the optimizer steps that warm up")
+    warmup_updates: int | None = Field(None, ge=0, description="updates that warm up, in place of warmup_ratio")
     max_grad_norm: float = Field(1.0, gt=0)
     gamma: float = Field(1.0, gt=0, le=1)
     gae_lambda: float = Field(0.95, ge=0, le=1)
@@ -166,6 +171,16 @@ class PpoConfig(Section):
         preset = METHOD_PRESETS[self.method]
         chosen = {name: getattr(self, name) for name in MethodOptions.model_fields if getattr(self, name) is not None}
         return preset.model_copy(update=chosen)
+
+    def planned_updates(self, prompts: int) -> int:
+        """Returns the number of updates: as configured, else one pass over the prompts."""
+        return self.updates or max(1, prompts // self.batch_size)
+
+    def warmup_steps(self, *, steps: int) -> int:
+        """Returns the optimizer steps that warm up, of `steps` in all."""
+        if self.warmup_updates is None:
+            return int(self.warmup_ratio * steps)
+        return self.warmup_updates * self.ppo_epochs * min(self.minibatches, self.batch_size)
 
 
 class EvaluationConfig(Section):
@@ -215,7 +230,7 @@ class GuardConfig(Section):
     max_skipped_steps: int = Field(3, ge=1, description="more optimizer steps left out in a row stop the training")
     exploding_kl: Reaction = Field("warn", description="the KL to the reference is, or grows, above a limit")
     max_kl: float = Field(200.0, gt=0, description="nats a response, mean over an update")
-    max_kl_growth: float = Field(10.0, gt=1, description="times the KL of the update before, counted from 1 nat")
+    max_kl_growth: float = Field(10.0, gt=1, description="times the KL of the update before, counted from 5 nats")
     collapsed_entropy: Reaction = Field("warn", description="the policy has become sure of every token")
     min_entropy_share: float = Field(0.1, ge=0, lt=1, description="of the first update's mean entropy")
     min_entropy: float = Field(0.0, ge=0, description="nats a token, mean over an update; 0 switches it off")
@@ -232,17 +247,77 @@ class GuardConfig(Section):
 
 
 class LoraConfig(Section):
-    """Low-rank adapters in place of training all weights."""
+    """Low-rank adapters in place of training all weights. What is frozen is held once, whoever reads it."""
 
-    rank: int | None = Field(None, ge=1, description="null trains all weights")
+    rank: int | None = Field(None, ge=1, description="rank of the adapters; null trains all weights")
+    alpha: float | None = Field(None, gt=0, description="adapters are scaled with alpha / rank; null takes 2 * rank")
+    targets: list[str] | None = Field(
+        None, min_length=1, description="names of the linear layers that get one; null takes all below the head"
+    )
+    stages: Literal["all", "ppo"] = Field(
+        "all", description="what trains adapters: SFT and reward model too (merged when they are saved), or PPO only"
+    )
+    share_base: bool = Field(
+        False, description="the critic stands on the policy's base as well, in place of the reward model's"
+    )
+    quantize: Literal["none", "nf4"] = Field(
+        "none", description="nf4 holds the frozen base in 4 bits (QLoRA); needs marl-bench[qlora] and a GPU"
+    )
+    save: Literal["adapter", "merged"] = Field(
+        "adapter", description="what a cell leaves: the adapter beside the name of its base, or a whole model"
+    )
+
+    @model_validator(mode="after")
+    def _options_need_a_rank(self) -> Self:
+        fields = type(self).model_fields
+        idle = [name for name, field in fields.items() if name != "rank" and getattr(self, name) != field.default]
+        if self.rank is None and idle:
+            raise ValueError(
+                f"{', '.join(idle)} without lora.rank: no adapter is trained; set lora.rank, for example to 16"
+            )
+        if self.quantize != "none" and self.save == "merged":
+            raise ValueError("save=merged with quantize=nf4 would change the policy; keep save=adapter")
+        return self
+
+    @property
+    def scale_numerator(self) -> float:
+        """Alpha as it is used."""
+        return self.alpha if self.alpha is not None else 2.0 * (self.rank or 0)
 
 
 class MemoryConfig(Section):
     """What is traded for memory; results stay the same up to rounding."""
 
     gradient_checkpointing: bool = Field(False, description="activations are computed again in the backward pass")
+    logits_chunk_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="logits are made for so many response tokens at once, and again in the backward pass; null: for all of a micro-batch",
+    )
     micro_batch_tokens: int | None = Field(
-        None, ge=1, description="at most so many tokens a forward pass, padding included, in place of a number of rows"
+        None,
+        ge=1,
+        description="at most so many tokens a training forward pass, padding included, in place of a number of rows",
+    )
+    score_batch_tokens: int | None = Field(
+        None, ge=1, description="the same for forward passes without gradients, in place of ppo.score_batch_size"
+    )
+    sample_batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="the same for sampling, with room for the longest response, in place of ppo.sample_batch_size",
+    )
+    packing: bool = Field(
+        False,
+        description="rows of a micro-batch stand one after another without padding; token limits count real tokens",
+    )
+    master_weights: Literal["float32"] | None = Field(
+        None,
+        description="the optimizer keeps weights and sums of gradients of a bfloat16 model in float32; null: in bfloat16",
+    )
+    offload: bool = Field(
+        False,
+        description="reference, reward models, critic and optimizer state wait on the CPU while they are not used",
     )
 
 
@@ -303,11 +378,27 @@ class RunConfig(Section):
     memory: MemoryConfig = MemoryConfig()
     sampler: SamplerConfig = SamplerConfig()
 
+    @model_validator(mode="after")
+    def _token_limits_hold_the_longest_row(self) -> Self:
+        prompt, response = self.sampling.max_prompt_tokens, self.sampling.max_response_tokens
+        for name in ("micro_batch_tokens", "score_batch_tokens", "sample_batch_tokens"):
+            limit = getattr(self.memory, name)
+            if limit is not None and limit < prompt + response:
+                raise ValueError(
+                    f"memory.{name}: {limit} tokens do not hold the longest row, sampling.max_prompt_tokens + max_response_tokens = "
+                    f"{prompt} + {response} = {prompt + response} tokens; give at least that, or null"
+                )
+        return self
+
     def hashed_part(self) -> dict[str, Any]:
-        """Returns what the shared stages and the cells compute: all but arms, seeds and checkpoints.
+        """Returns what the shared stages and the cells compute: all but arms, seeds, checkpoints, and guards that only warn or stop.
 
         The sections of large models count where they differ from their defaults only, so that hashes from before they were there hold.
         """
-        later = ("guards", "lora", "memory", "sampler")
+        later = ("lora", "memory", "sampler")
         unchanged = {name for name in later if getattr(self, name) == type(getattr(self, name))()}
-        return self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", *unchanged})
+        part = self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", "guards", *unchanged})
+        if self.ppo.warmup_updates is None:
+            del part["ppo"]["warmup_updates"]
+        # A run that a guard has stopped goes on from its checkpoint once the guard is told to warn.
+        return {**part, "guards": {"not_finite": "skip"}} if self.guards.not_finite == "skip" else part

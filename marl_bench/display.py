@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from marl_bench.estimate import Work
+from marl_bench.estimates.work import Work
 from marl_bench.executors import Event
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from marl_bench.config import RunConfig
 from marl_bench.errors import RecordError, UnknownNameError
 from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TaskSpec, TerminationRule
-from marl_bench.models.actors import Actors, load_actors
+from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.loading import load_reward_model, load_tokenizer
+from marl_bench.models.memory import with_memory
 from marl_bench.models.scoring import TokenValues
 from marl_bench.planning import ArmPlan, Rule, build_rule, plan_arm, task_options
 from marl_bench.plugins import Registry
@@ -82,9 +83,11 @@ class FinishedRun:
         """
         folder, dtype = self.folder(cell), self.config.model.dtype
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        sft = self.stages.sft.folder
+        policy = folder / POLICY if (folder / POLICY).is_dir() else sft
         actors = load_actors(
-            policy=folder / POLICY if (folder / POLICY).is_dir() else self.stages.sft.folder,
-            sft=self.stages.sft.folder,
+            policy=policy_source(policy, sft=sft, lora=self.config.lora),
+            sft=sft,
             reward_model=self.stages.reward_model.folder if self.stages.reward_model else None,
             dtype=dtype,
             critic_scale=self.stages.critic_scale(self.arm(cell).ppo(self.config)),
@@ -92,10 +95,11 @@ class FinishedRun:
             rewards=parse_reward_sources(self.config.reward.sources),
         )
         if not self.has_critic(cell):
-            return actors
+            return with_memory(actors, self.config.memory)
         pad = actors.tokenizer.pad_token_id
         critic = load_reward_model(str(folder / CRITIC), dtype=dtype, pad_token_id=pad)
-        return dataclasses.replace(actors, critic=TokenValues(critic).to(device))
+        with_critic = dataclasses.replace(actors, critic=TokenValues(critic).to(device))
+        return with_memory(with_critic, self.config.memory)
 
     def has_critic(self, cell: Cell) -> bool:
         """Returns True if the cell has left its critic."""

@@ -121,6 +121,21 @@ class JudgePrompt:
 
 
 @dataclasses.dataclass(frozen=True)
+class StageRows:
+    """Rows of the stages, before any limit.
+
+    Attributes:
+        sft: Pairs for supervised fine-tuning.
+        preferences: Pairs for the reward model.
+        rl: Prompts of the PPO stage.
+    """
+
+    sft: int
+    preferences: int
+    rl: int
+
+
+@dataclasses.dataclass(frozen=True)
 class TaskSpec:
     """What a task's entry point holds.
 
@@ -136,6 +151,8 @@ class TaskSpec:
         base_model: Folder of the small base model that `model.path=tiny` means for this task, or None for the package's own.
         settings: Preset name to the configuration keys that the task puts over that preset.
         judge_prompts: What a judge of pairs is asked; empty means a general prompt.
+        hub_rows: Gives, for its typed options, about how many rows the hub's data have for each stage, so that a dry run can count steps
+            without them; None where that is not known.
     """
 
     id: str
@@ -149,6 +166,7 @@ class TaskSpec:
     base_model: Path | None = None
     settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     judge_prompts: Sequence[JudgePrompt] = ()
+    hub_rows: Callable[[Any], StageRows | None] = lambda _: None
 
 
 # Termination rules

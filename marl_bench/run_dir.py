@@ -49,8 +49,8 @@ SAMPLES = "samples.jsonl"
 STAGE = "stage.json"
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
-ENGINE_LOG = "vllm.log"
 WORKERS_LOCK = ".workers"
+ENGINE_LOG = "vllm.log"
 
 
 _ORPHAN_SECONDS = 30.0

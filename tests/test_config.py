@@ -88,6 +88,15 @@ def test_seeds_and_arms_are_not_in_the_hashed_part_and_the_rest_is():
     assert hashed != RunConfig(ppo=PpoConfig(kl_coef=0.123)).hashed_part()
 
 
+def test_warm_up_by_updates_stands_over_the_ratio_and_leaves_older_hashes_alone():
+    ppo = PpoConfig(minibatches=4, ppo_epochs=2, batch_size=16)
+    assert ppo.warmup_steps(steps=200) == 10  # 5 % of them
+    twenty = ppo.model_copy(update={"warmup_updates": 20})
+    assert twenty.warmup_steps(steps=200) == 20 * 2 * 4
+    assert "warmup_updates" not in RunConfig(ppo=ppo).hashed_part()["ppo"]
+    assert RunConfig(ppo=twenty).hashed_part()["ppo"]["warmup_updates"] == 20
+
+
 def test_method_presets_are_those_of_the_table():
     # METHOD, section 4: reward, ratio, last token alone, score clip, value clip, whitening.
     table = {

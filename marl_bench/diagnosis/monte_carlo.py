@@ -140,7 +140,7 @@ def _returns(
     reference = in_micro_batches(
         lambda rows: response_log_probs(actors.reference, rows, temperature=temperature).token_log_probs,
         tokens,
-        size=ppo.score_batch_size,
+        size=actors.score_batch(ppo.score_batch_size),
     )
     texts = [""] * len(chunk)
     continued = Rollout(tokens, log_probs, reference, torch.zeros_like(log_probs), [0] * len(chunk), texts)

@@ -1,7 +1,7 @@
 """Evaluates a policy on held-out prompts: every sample with every number known of it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -10,10 +10,18 @@ from marl_bench.errors import DataError
 from marl_bench.evaluation.results import ScoredResponses, eval_result
 from marl_bench.interfaces import Metric, Task
 from marl_bench.models.actors import Actors
-from marl_bench.models.responses import SampledResponses, log_prob_temperature, respond, sampling_settings
+from marl_bench.models.joining import moved
+from marl_bench.models.responses import (
+    SampledResponses,
+    joined_responses,
+    log_prob_temperature,
+    respond,
+    sample_indices,
+    sampling_settings,
+)
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import EvalResult, Prompt
-from marl_bench.score_parts import ToScore
+from marl_bench.score_parts import Scores, ToScore
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,23 +62,55 @@ def evaluate_policy(
             "evaluation: the task has no evaluation prompts (data.limit and data.overlong_prompts may have left none)."
         )
     prompts = [prompt for prompt in distinct for _ in range(config.evaluation.samples_per_prompt)]
-    sampled = respond(
-        actors.sampler,
-        actors.tokenizer,
-        prompts,
-        settings=sampling_settings(sampling, temperature=config.evaluation.temperature),
-        batch_size=config.ppo.sample_batch_size,
-        seed_parts=(seed, "evaluation"),
+    indices, world = sample_indices(prompts), actors.world
+
+    def share(rows: slice) -> _Share:
+        sampled = respond(
+            actors.sampler,
+            actors.tokenizer,
+            prompts[rows],
+            settings=sampling_settings(sampling, temperature=config.evaluation.temperature),
+            batch_size=actors.sample_batch(config.ppo.sample_batch_size),
+            seed_parts=(seed, "evaluation"),
+            indices=indices[rows],
+        )
+        batch = ToScore(task, prompts[rows], sampled.responses, sampled.samples.tokens, size)
+        parts = actors.reward.scores_by_part(batch)
+        kl = policy_kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size)
+        actors.rest()
+        found = _Share(sampled, parts, kl)
+        return found if world.size == 1 else moved(found, torch.device("cpu"))
+
+    whole = _joined(world.in_shares("evaluation", len(prompts), share), actors)
+    scored = ScoredResponses(actors.reward.total(list(whole.parts.values())), parts=whole.parts, kl=whole.kl)
+    result = world.on_main(
+        "metrics",
+        lambda: eval_result(
+            task, prompts, whole.sampled.responses, scored, metrics=metrics, primary_metric=primary_metric
+        ),
     )
-    tokens, responses = sampled.samples.tokens, sampled.responses
-    parts = actors.reward.scores_by_part(ToScore(task, prompts, responses, tokens, size))
-    scored = ScoredResponses(
-        score=actors.reward.total(list(parts.values())),
-        parts=parts,
-        kl=policy_kl(actors, sampled, temperature=log_prob_temperature(sampling), size=size),
+    return Evaluated(result, whole.sampled)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Share:
+    """The part of an evaluation that one process makes."""
+
+    sampled: SampledResponses
+    parts: Mapping[str, Scores]
+    kl: Sequence[float]
+
+
+def _joined(shares: Sequence[_Share], actors: Actors) -> _Share:
+    """Returns the rows of all shares, on the policy's device."""
+    if actors.world.size == 1:
+        return shares[0]
+    whole = _Share(
+        joined_responses([share.sampled for share in shares], pad_id=actors.tokenizer.pad_token_id),
+        {name: [score for share in shares for score in share.parts[name]] for name in shares[0].parts},
+        [value for share in shares for value in share.kl],
     )
-    result = eval_result(task, prompts, responses, scored, metrics=metrics, primary_metric=primary_metric)
-    return Evaluated(result, sampled)
+    return moved(whole, actors.policy.device)
 
 
 def policy_kl(
@@ -89,7 +129,7 @@ def policy_kl(
     reference = in_micro_batches(
         lambda rows: response_log_probs(actors.reference, rows, temperature=temperature).token_log_probs,
         tokens,
-        size=size,
+        size=actors.score_batch(size),
         halvings=actors.halvings,
     )
     differences = -reference if greedy else sampled.samples.token_log_probs - reference

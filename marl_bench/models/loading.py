@@ -1,7 +1,6 @@
 """Loads tokenizers, policies and reward models from a hub id or a `from_pretrained` folder."""
 
 import importlib.resources
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 
 from marl_bench.errors import ModelError
+from marl_bench.models.lora_install import check_peft
 
 ADAPTER = "adapter_config.json"
 """File of a folder that holds a LoRA adapter of another model."""
@@ -93,40 +93,83 @@ def base_of_adapter(folder: str) -> str:
     """Returns the base model of an adapter's folder, or the folder itself where it holds a whole model.
 
     Raises:
-        ModelError: The adapter does not name its base model.
+        ModelError: The adapter does not name its base model, or names a folder beside it that has gone.
     """
     path = Path(folder) / ADAPTER
     if not path.is_file():
         return folder
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
+        base = str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: does not name its base model (base_model_name_or_path; {error!r}).") from error
+    if not base.startswith(".."):
+        return base
+    beside = (Path(folder) / base).resolve()  # an adapter of ours names the model that its experiment holds
+    if not (beside / "config.json").is_file():
+        raise ModelError(
+            f"{path}: its base model '{base}' is not there; keep the adapter in its experiment's folder, or write whole models with "
+            "--set lora.save=merged."
+        )
+    return str(beside)
 
 
-def load_policy(path: str, *, dtype: str) -> Any:
+def load_policy(path: str, *, dtype: str, quantize: str = "none") -> Any:
     """Loads a causal language model with dropout off; a folder with an adapter gives its base model with the adapter on it.
+
+    Args:
+        path: Folder or hub id.
+        dtype: Of the weights.
+        quantize: How the linear layers of a whole model are held; an adapter of ours knows how those of its base were.
 
     Raises:
         ModelError: It cannot be loaded, or is an adapter and peft is not installed.
     """
     from transformers import AutoModelForCausalLM
 
-    if (Path(model_folder(path)) / ADAPTER).is_file() and importlib.util.find_spec("peft") is None:
-        raise ModelError(f"model '{path}': is a LoRA adapter, which needs the package peft: pip install peft.")
-    return _load(AutoModelForCausalLM, path, dtype=dtype)
+    adapter = _local_adapter(path)
+    if adapter is None:
+        return _load(AutoModelForCausalLM, path, dtype=dtype, quantize=quantize)
+    from marl_bench.models.adapters import base_quantization, with_stored_adapter
+
+    base = load_policy(base_of_adapter(str(adapter)), dtype=dtype, quantize=base_quantization(adapter))
+    return with_stored_adapter(base, adapter)
 
 
-def load_reward_model(path: str, *, dtype: str, pad_token_id: int) -> Any:
+def _local_adapter(path: str) -> Path | None:
+    """Returns the folder of an adapter, or None where a whole model or a hub id is meant."""
+    folder = Path(model_folder(path))
+    if not (folder / ADAPTER).is_file():
+        return None
+    check_peft(f"model '{path}': is a LoRA adapter, which")
+    return folder
+
+
+def load_reward_model(path: str, *, dtype: str, pad_token_id: int, quantize: str = "none") -> Any:
     """Loads a sequence classifier with one output and dropout off; a causal LM gives its trunk and a new head, which starts at zero.
+
+    Args:
+        path: Folder or hub id; the folder of a critic's adapter gives the critic.
+        dtype: Of the weights.
+        pad_token_id: Of the policy's tokenizer.
+        quantize: How the linear layers below the head are held.
 
     Raises:
         ModelError: It cannot be loaded or its trunk and head cannot be told apart.
     """
     from transformers import AutoModelForSequenceClassification
 
+    adapter = _local_adapter(path)
+    if adapter is not None:
+        from marl_bench.models.adapters import base_quantization, with_stored_adapter
+
+        base_path, quantize = base_of_adapter(str(adapter)), base_quantization(adapter)
+        base = load_reward_model(base_path, dtype=dtype, pad_token_id=pad_token_id, quantize=quantize)
+        model = with_stored_adapter(base, adapter)
+        stored = json.loads((adapter / "config.json").read_text(encoding="utf-8"))
+        setattr(model.config, SCORE_OFFSET, stored.get(SCORE_OFFSET, 0.0))
+        return model
     # A head missing from the weights is drawn from torch's global generator, so it is set below instead.
-    model = _load(AutoModelForSequenceClassification, path, dtype=dtype, num_labels=1)
+    model = _load(AutoModelForSequenceClassification, path, dtype=dtype, quantize=quantize, num_labels=1)
     if not hasattr(model, "score") or model.base_model is model:
         raise ModelError(
             f"model '{path}': {type(model).__name__} has no `score` head over a trunk; use a decoder with sequence classification."
@@ -168,7 +211,12 @@ def load_classifier(path: str, *, dtype: str, device: torch.device) -> tuple[Any
 
 
 def count_parameters(path: str) -> int:
-    """Returns the number of parameters of a causal LM without loading its weights.
+    """Returns the number of parameters of a causal LM without loading its weights; raises as `model_of_shapes`."""
+    return int(model_of_shapes(path).num_parameters())
+
+
+def model_of_shapes(path: str) -> Any:
+    """Returns a causal LM whose weights have shapes and no content.
 
     Raises:
         ModelError: Its configuration cannot be loaded.
@@ -180,7 +228,7 @@ def count_parameters(path: str) -> int:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"model '{path}': its configuration cannot be loaded ({_first_line(error)}).") from error
     with torch.device("meta"):
-        return int(AutoModelForCausalLM.from_config(config).num_parameters())
+        return AutoModelForCausalLM.from_config(config)
 
 
 def check_window(path: str, *, max_prompt_tokens: int, max_response_tokens: int) -> None:
@@ -216,9 +264,13 @@ def check_same_vocabulary(ours: Any, theirs: Any, *, name: str) -> None:
         )
 
 
-def _load(auto_class: Any, path: str, *, dtype: str, **kwargs: Any) -> Any:
+def _load(auto_class: Any, path: str, *, dtype: str, quantize: str = "none", **kwargs: Any) -> Any:
     from transformers.utils import logging
 
+    if quantize != "none":
+        from marl_bench.models.quantization import nf4_arguments
+
+        kwargs |= nf4_arguments(dtype)
     logging.disable_progress_bar()  # one line a model, in the middle of the command line's own output
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # a reward model's new head would be announced as a defect

@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -34,6 +34,14 @@ class Halvings:
     def size(self, setting: str, size: int) -> int:
         """Returns the size to use where `size` is configured."""
         return min(size, self._limits.get(setting, size))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the sizes that are known to fit, for a checkpoint."""
+        return dict(self._limits)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts them back: what goes on from a checkpoint computes in the same micro-batches as what was never interrupted."""
+        self._limits = dict(state)
 
     def retried(
         self, setting: str, size: int, compute: Callable[[int], T], *, clear: Callable[[], None] = lambda: None

@@ -31,6 +31,7 @@ def read_responses(
         needs: What the termination rules read.
         batch_size: Responses a forward pass.
     """
+    size = actors.score_batch(batch_size)
     tokens = encode_samples(samples, actors.tokenizer, device=actors.policy.device)
     rows = [row[mask].tolist() for row, mask in zip(tokens.response_ids, tokens.response_mask, strict=True)]
     texts = actors.tokenizer.batch_decode(rows, skip_special_tokens=True)
@@ -40,7 +41,7 @@ def read_responses(
         return in_micro_batches(
             lambda part: response_log_probs(model, part, temperature=temperature).token_log_probs,
             tokens,
-            size=batch_size,
+            size=size,
         )
 
     def entropies(part: Tokens) -> torch.Tensor:
@@ -50,7 +51,7 @@ def read_responses(
 
     values, critic = absent, actors.critic
     if critic is not None and "values" in needs:
-        values = in_micro_batches(lambda part: critic(part, ahead=True), tokens, size=batch_size)
+        values = in_micro_batches(lambda part: critic(part, ahead=True), tokens, size=size)
     return Rollout(
         tokens=tokens,
         token_log_probs=log_probs(actors.policy) if "logprobs" in needs else absent,
@@ -58,7 +59,7 @@ def read_responses(
         token_values=values,
         row_seeds=[row_seed(sample.prompt_id, sample.response.sample_index) for sample in samples],
         texts=texts,
-        token_entropies=in_micro_batches(entropies, tokens, size=batch_size) if "entropies" in needs else None,
+        token_entropies=in_micro_batches(entropies, tokens, size=size) if "entropies" in needs else None,
         token_offsets=response_offsets(tokens, texts, actors.tokenizer) if "offsets" in needs else None,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from marl_bench.models.batch_sizes import Rows, batch_size
 from marl_bench.models.loading import load_classifier
 from marl_bench.models.out_of_memory import SCORING, Halvings
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
@@ -54,10 +55,18 @@ def make_reward(
 
 @dataclasses.dataclass(frozen=True)
 class TokenReward:
-    """A reward model that shares the policy's tokens."""
+    """A reward model that shares the policy's tokens.
+
+    Attributes:
+        model: The reward model.
+        tokens: Tokens a forward pass, in place of a number of rows.
+        rows_are: How rows stand in its input.
+    """
 
     model: TokenValues
     halvings: Halvings | None = None
+    tokens: int | None = None
+    rows_are: Rows = "aligned"
     in_background: bool = False
 
     def __call__(self, batch: ToScore) -> Any:
@@ -66,7 +75,7 @@ class TokenReward:
         return in_micro_batches(
             lambda rows: last_token_scores(self.model, rows),
             batch.tokens,
-            size=batch.batch_size,
+            size=batch_size(batch.batch_size, self.tokens, self.rows_are),
             halvings=self.halvings,
         )
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from marl_bench.batches import Tokens
+from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.cache import cache_argument, make_cache
 from marl_bench.models.scoring import micro_batches, response_log_probs
 
@@ -56,14 +57,14 @@ class Samples:
     token_entropies: torch.Tensor
     token_sampler_log_probs: torch.Tensor | None = None
 
-    def first(self, count: int) -> "Samples":
-        """Returns the first rows, at most `count`."""
-        rows, theirs = slice(count), self.token_sampler_log_probs
+    def rows(self, index: torch.Tensor) -> "Samples":
+        """Returns the chosen rows."""
+        theirs = self.token_sampler_log_probs
         return Samples(
-            self.tokens.rows(rows),
-            self.token_log_probs[rows],
-            self.token_entropies[rows],
-            None if theirs is None else theirs[rows],
+            self.tokens.rows(index),
+            self.token_log_probs[index],
+            self.token_entropies[index],
+            None if theirs is None else theirs[index],
         )
 
 
@@ -131,8 +132,8 @@ class ModelSampler:
 
 
 @torch.no_grad()
-def read_samples(policy: Any, tokens: Tokens, *, temperature: float, size: int) -> Samples:
-    """Returns responses that are there already as if the policy had sampled them, `size` rows a forward pass."""
+def read_samples(policy: Any, tokens: Tokens, *, temperature: float, size: BatchSize) -> Samples:
+    """Returns responses that are there already as if the policy had sampled them, `size` at most a forward pass."""
     log_probs = torch.zeros(tokens.response_mask.shape, device=tokens.response_ids.device)
     entropies = torch.zeros_like(log_probs)
     for index, rows in micro_batches(tokens, size=size):

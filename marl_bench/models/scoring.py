@@ -12,6 +12,9 @@ import torch
 from torch import nn
 
 from marl_bench.batches import Tokens
+from marl_bench.models.batch_sizes import BatchSize, groups_of_rows
+from marl_bench.models.chunked_logits import selected_log_probs
+from marl_bench.models.forward import PLAIN, forward_plan, layout, on_tokens, planned_log_probs
 from marl_bench.models.loading import SCORE_OFFSET
 from marl_bench.models.out_of_memory import SCORING, Halvings
 
@@ -31,18 +34,14 @@ class TokenValues(nn.Module):
             tokens: Ids and masks.
             ahead: True gives the value of the state before each token (critic), False that of the text up to and with it (reward model).
         """
-        hidden = self.classifier.base_model(**model_inputs(tokens, drop_last=ahead), use_cache=False).last_hidden_state
-        values: torch.Tensor = self.classifier.score(hidden[:, -tokens.response_width :]).squeeze(-1).float()
-        return values + float(getattr(self.classifier.config, SCORE_OFFSET, 0.0))
-
-
-def model_inputs(tokens: Tokens, *, drop_last: bool) -> dict[str, torch.Tensor]:
-    """Returns `input_ids`, `attention_mask` and `position_ids` of prompt and response; `drop_last` leaves the last column out."""
-    ids = torch.cat([tokens.prompt_ids, tokens.response_ids], dim=1)
-    mask = torch.cat([tokens.prompt_mask, tokens.response_mask], dim=1).long()
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    stop = -1 if drop_last else None
-    return {"input_ids": ids[:, :stop], "attention_mask": mask[:, :stop], "position_ids": positions[:, :stop]}
+        plan = forward_plan(self.classifier)
+        rows = layout(tokens, ahead=ahead, rows=plan.rows)
+        hidden = self.classifier.base_model(**rows.inputs, use_cache=False).last_hidden_state
+        aligned = plan.rows == "aligned"
+        read = hidden[:, -tokens.response_width :] if aligned else hidden[rows.reads]
+        values: torch.Tensor = self.classifier.score(read).squeeze(-1).float()
+        values = values + float(getattr(self.classifier.config, SCORE_OFFSET, 0.0))
+        return values if aligned else on_tokens(values, tokens)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,25 +54,15 @@ class LogProbs:
 
 def response_log_probs(policy: Any, tokens: Tokens, *, temperature: float, entropies: bool = False) -> LogProbs:
     """Returns the log-probs of the response tokens under the policy at a temperature, with the policy's gradients."""
-    logits = policy(
-        **model_inputs(tokens, drop_last=True), use_cache=False, logits_to_keep=tokens.response_width
-    ).logits
-    return log_probs_of_logits(logits, tokens, temperature=temperature, entropies=entropies)
-
-
-def log_probs_of_logits(
-    logits: torch.Tensor, tokens: Tokens, *, temperature: float, entropies: bool = False
-) -> LogProbs:
-    """Returns log-probs (and entropies in nats) from [B, T, V] logits, accumulated in float32."""
-    scaled = logits.float() / temperature if temperature != 1 else logits.float()
-    chosen = scaled.gather(-1, tokens.response_ids.unsqueeze(-1)).squeeze(-1)
-    normaliser = scaled.logsumexp(dim=-1)
-    log_probs = torch.where(tokens.response_mask, chosen - normaliser, 0)
-    if not entropies:
-        return LogProbs(log_probs, None)
-    with torch.no_grad():
-        expected = (torch.softmax(scaled, dim=-1) * scaled).sum(dim=-1)
-        return LogProbs(log_probs, torch.where(tokens.response_mask, normaliser - expected, 0))
+    plan = forward_plan(policy)
+    if plan != PLAIN:
+        found, spread = planned_log_probs(policy, tokens, plan, temperature=temperature, entropies=entropies)
+        return LogProbs(on_tokens(found, tokens), None if spread is None else on_tokens(spread, tokens))
+    inputs = layout(tokens, ahead=True, rows="aligned").inputs
+    logits = policy(**inputs, use_cache=False, logits_to_keep=tokens.response_width).logits
+    found, spread = selected_log_probs(logits, tokens.response_ids, temperature=temperature, entropies=entropies)
+    mask = tokens.response_mask
+    return LogProbs(torch.where(mask, found, 0), None if spread is None else torch.where(mask, spread, 0))
 
 
 def last_token_scores(model: TokenValues, tokens: Tokens) -> torch.Tensor:
@@ -83,10 +72,18 @@ def last_token_scores(model: TokenValues, tokens: Tokens) -> torch.Tensor:
     return values.gather(1, last).squeeze(1)
 
 
-def micro_batches(tokens: Tokens, *, size: int) -> Iterator[tuple[torch.Tensor, Tokens]]:
-    """Yields (row indices, rows) of at most `size` rows of similar length, with the columns that are padding in all of them cut off."""
-    lengths = tokens.response_mask.sum(dim=1) * (tokens.prompt_width + 1) + tokens.prompt_mask.sum(dim=1)
-    for index in torch.split(lengths.argsort(stable=True), size):
+def micro_batches(tokens: Tokens, *, size: BatchSize) -> Iterator[tuple[torch.Tensor, Tokens]]:
+    """Yields (row indices, rows) of similar length and at most `size`, with the columns that are padding in all of them cut off.
+
+    Raises:
+        ConfigError: One row alone is longer than a limit on tokens.
+    """
+    prompts, responses = tokens.prompt_mask.sum(dim=1), tokens.response_mask.sum(dim=1)
+    # Under a limit on tokens long prompts cost as much as long responses.
+    lengths = responses * (tokens.prompt_width + 1) + prompts if size.tokens is None else prompts + responses
+    order = lengths.argsort(stable=True)
+    pairs = list(zip(prompts[order].tolist(), responses[order].tolist(), strict=True))
+    for index in torch.split(order, groups_of_rows(pairs, size)):
         yield index, trimmed(tokens.rows(index))
 
 
@@ -104,25 +101,32 @@ def trimmed(tokens: Tokens) -> Tokens:
 
 
 def in_micro_batches(
-    compute: Callable[[Tokens], torch.Tensor], tokens: Tokens, *, size: int, halvings: Halvings | None = None
+    compute: Callable[[Tokens], torch.Tensor],
+    tokens: Tokens,
+    *,
+    size: int | BatchSize,
+    halvings: Halvings | None = None,
 ) -> torch.Tensor:
     """Returns [B] or [B, T] float32: `compute` of every row without gradients, [b, t] results padded with 0 and put back in order.
 
     Args:
         compute: Gives [b] or [b, t] float32 for b rows.
         tokens: All rows.
-        size: Rows of a micro-batch.
+        size: Of a micro-batch.
         halvings: Halves them where memory runs out; None leaves that an error.
     """
+    limit = BatchSize(size) if isinstance(size, int) else size
     if halvings is None:
-        return _in_micro_batches(compute, tokens, size)
+        return _in_micro_batches(compute, tokens, limit)
     return halvings.retried(
-        SCORING, min(size, max(len(tokens), 1)), lambda fitting: _in_micro_batches(compute, tokens, fitting)
+        SCORING,
+        min(limit.rows, max(len(tokens), 1)),
+        lambda rows: _in_micro_batches(compute, tokens, dataclasses.replace(limit, rows=rows)),
     )
 
 
 @torch.no_grad()
-def _in_micro_batches(compute: Callable[[Tokens], torch.Tensor], tokens: Tokens, size: int) -> torch.Tensor:
+def _in_micro_batches(compute: Callable[[Tokens], torch.Tensor], tokens: Tokens, size: BatchSize) -> torch.Tensor:
     result: torch.Tensor | None = None
     for index, rows in micro_batches(tokens, size=size):
         part = compute(rows)

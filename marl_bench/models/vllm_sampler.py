@@ -15,6 +15,7 @@ from marl_bench.batches import Tokens
 from marl_bench.config import RunConfig, SamplerConfig
 from marl_bench.errors import SamplerError
 from marl_bench.models.actors import Actors
+from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.out_of_memory import SCORING
 from marl_bench.models.sampling import Sampler, Samples, SamplingSettings, read_samples
 from marl_bench.models.vllm_engine import GO_ON, ColocatedEngine, Engine, Generated, sampling_fields
@@ -55,7 +56,7 @@ class Samplers:
             return actors.halvings.retried(
                 SCORING,
                 size,
-                lambda fitting: read_samples(actors.policy, tokens, temperature=temperature, size=fitting),
+                lambda fitting: read_samples(actors.policy, tokens, temperature=temperature, size=BatchSize(fitting)),
             )
 
         return VllmSampler(actors.policy, engine, self._config.sampler, read=read, broken=self.close)

@@ -12,7 +12,8 @@ from marl_bench.errors import ConfigError, DataError, RecordError, UnknownNameEr
 from marl_bench.finished_run import POLICY
 from marl_bench.interfaces import Metric
 from marl_bench.metrics.repetition import repetition
-from marl_bench.models.actors import Actors, load_actors
+from marl_bench.models.actors import Actors, load_actors, policy_source
+from marl_bench.models.memory import with_memory
 from marl_bench.models.responses import log_prob_temperature
 from marl_bench.planning import configuration_hash
 from marl_bench.plugins import Registry
@@ -105,8 +106,8 @@ class SweepPlan:
     def actors(self, policy: Policy) -> Actors:
         """Returns the models that sample and score one policy; raises `ModelError` if one cannot be loaded."""
         run = self.evaluation.run
-        return load_actors(
-            policy=policy.folder,
+        actors = load_actors(
+            policy=policy_source(policy.folder, sft=run.stages.sft.folder, lora=run.config.lora),
             sft=run.stages.sft.folder,
             reward_model=run.stages.reward_model.folder if run.stages.reward_model else None,
             dtype=self.config.model.dtype,
@@ -114,6 +115,7 @@ class SweepPlan:
             device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
             rewards=parse_reward_sources(self.config.reward.sources),
         )
+        return with_memory(actors, self.config.memory)
 
 
 @dataclasses.dataclass(frozen=True)

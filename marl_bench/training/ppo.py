@@ -19,6 +19,7 @@ from marl_bench.evaluation.measure import oracle_scores
 from marl_bench.interfaces import PolicyBaseline, Task
 from marl_bench.macro.diagnostics import macro_figures, macro_length_histogram
 from marl_bench.models.actors import Actors
+from marl_bench.models.quantization import is_exact
 from marl_bench.models.responses import log_prob_temperature
 from marl_bench.records import Prompt
 from marl_bench.run_dir import CURVE, TIMINGS, append_jsonl
@@ -26,6 +27,7 @@ from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.experience import PreparedExperience, prepare_experience, token_rewards
 from marl_bench.training.guards import Watch
 from marl_bench.training.kl_control import next_kl_coef
+from marl_bench.training.optimizer_memory import learner_present
 from marl_bench.training.progress import Progress, report_step
 from marl_bench.training.resume import Boundaries
 from marl_bench.training.rollout import ScoredRollout, roll_out, rollout_figures
@@ -122,7 +124,7 @@ def train_ppo(
     while trainer.standing.updates < trainer.updates:
         line = trainer.step(boundaries.reached)
         append_jsonl(run.folder / CURVE, line)
-        trainer.watch.take(line, progress)  # may stop here: the checkpoint before is the last good state
+        trainer.watch.take(line, progress)
         boundaries.reached(last=trainer.standing.updates == trainer.updates)
         report_step(progress, "ppo", trainer.standing.updates, trainer.updates, score=line["score"], kl=line["kl"])
     standing = trainer.standing
@@ -138,7 +140,7 @@ class _Trainer:
         ppo = baseline.ppo
         self.run, self.task, self.ppo = run, task, ppo
         self.batches = PromptOrder(prompts, batch_size=ppo.batch_size, seed=run.seed)
-        self.updates = planned_updates(ppo, len(prompts))
+        self.updates = ppo.planned_updates(len(prompts))
         steps = self.updates * ppo.ppo_epochs * min(ppo.minibatches, ppo.batch_size)
         self.learner = Learner(actors, make_optimizers(actors, ppo, steps=steps), Accelerator(), baseline)
         self.shuffle = torch.Generator().manual_seed(run.seed)
@@ -167,12 +169,14 @@ class _Trainer:
             "standing": packed(self.standing),
             "pending": packed(self.pending),
             "shuffle": self.shuffle.get_state(),
+            "halvings": self.learner.actors.halvings.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes to where the loop stood."""
         self.standing, self.pending = unpacked(state["standing"]), unpacked(state["pending"])
         self.shuffle.set_state(state["shuffle"])
+        self.learner.actors.halvings.load_state_dict(state["halvings"])
 
     def step(self, reached: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Makes one update, or the rest of it, and returns its line of the curve: roll out, reward, experience, update, observe KL.
@@ -219,7 +223,7 @@ class _Trainer:
             ppo=self.ppo,
             temperature=log_prob_temperature(self.run.sampling),
             kl_coef=self.standing.kl_coef,
-            exact=self.learner.actors.policy.dtype == torch.float32,
+            exact=is_exact(self.learner.actors.policy),
             guards=self.run.guards,
             where=self.where,
         )
@@ -233,8 +237,8 @@ class _Trainer:
             reached()
 
         experience = pending.prepared.experience
-        return stands(
-            update(
+        with learner_present(self.learner.actors, self.learner.optimizers.pairs()):
+            tally = update(
                 self.learner,
                 experience,
                 pending.order,
@@ -242,7 +246,7 @@ class _Trainer:
                 tally=pending.tally,
                 after_step=after_step,
             )
-        )
+        return stands(tally)
 
     def _observe(self, pending: Pending) -> dict[str, Any]:
         """Writes down what the update was, moves the KL coefficient and returns the line of the curve."""
@@ -261,11 +265,6 @@ class _Trainer:
         budget = {"responses_sampled": self.standing.responses, "tokens_sampled": self.standing.tokens}
         rate = {"kl_coef": standing.kl_coef, "learning_rate": pending.learning_rate}
         return {"update": number, **budget, **rate, **figures}
-
-
-def planned_updates(ppo: PpoConfig, prompts: int) -> int:
-    """Returns the number of updates: as configured, else one pass over the prompts."""
-    return ppo.updates or max(1, prompts // ppo.batch_size)
 
 
 class PromptOrder:

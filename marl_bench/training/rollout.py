@@ -14,9 +14,17 @@ from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.interfaces import Task
 from marl_bench.macro.mismatch import mismatch_figures
 from marl_bench.models.actors import Actors
+from marl_bench.models.batch_sizes import BatchSize
+from marl_bench.models.joining import joined_rollouts, moved
 from marl_bench.models.offsets import response_offsets
 from marl_bench.models.out_of_memory import Halvings
-from marl_bench.models.responses import SampledResponses, log_prob_temperature, respond, sampling_settings
+from marl_bench.models.responses import (
+    SampledResponses,
+    log_prob_temperature,
+    respond,
+    sample_indices,
+    sampling_settings,
+)
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import Prompt, Response
 from marl_bench.score_parts import ToScore
@@ -99,33 +107,65 @@ def roll_out(
     Raises:
         TrainingError: No response has a score, or a score is not finite.
     """
-    sampled = respond(
-        actors.sampler,
-        actors.tokenizer,
-        prompts,
-        settings=sampling_settings(sampling),
-        batch_size=ppo.sample_batch_size,
-        seed_parts=seed_parts,
-    )
-    batch = ToScore(task, prompts, sampled.responses, sampled.samples.tokens, ppo.score_batch_size)
-    with actors.reward.begun(batch) as finished_scores:
-        rollout = gathered(actors, sampled, sampling=sampling, ppo=ppo, needs=needs)
-        began_to_wait = time.perf_counter()
-        scores = finished_scores()
-        waited = time.perf_counter() - began_to_wait
-    kept = [row for row, score in enumerate(scores) if score is not None]
+    indices = sample_indices(prompts)
+
+    def share(rows: slice) -> _Share:
+        sampled = respond(
+            actors.sampler,
+            actors.tokenizer,
+            prompts[rows],
+            settings=sampling_settings(sampling),
+            batch_size=actors.sample_batch(ppo.sample_batch_size),
+            seed_parts=seed_parts,
+            indices=indices[rows],
+        )
+        batch = ToScore(task, prompts[rows], sampled.responses, sampled.samples.tokens, ppo.score_batch_size)
+        with actors.reward.begun(batch) as finished_scores:
+            rollout = gathered(actors, sampled, sampling=sampling, ppo=ppo, needs=needs)
+            began_to_wait = time.perf_counter()
+            scores = finished_scores()
+            waited = time.perf_counter() - began_to_wait
+        actors.rest()
+        found = _Share(rollout, sampled.responses, scores, waited)
+        return found if actors.world.size == 1 else moved(found, torch.device("cpu"))
+
+    whole = _joined(actors.world.in_shares("rollout", len(prompts), share), actors)
+    kept = [row for row, score in enumerate(whole.scores) if score is not None]
     if not kept:
         raise TrainingError(
             f"rollout: none of the {len(prompts)} responses has a score; the task's reward returned None for all."
         )
     return ScoredRollout(
-        rollout=rollout if len(kept) == len(prompts) else rollout.rows(kept),
+        rollout=whole.rollout if len(kept) == len(prompts) else whole.rollout.rows(kept),
         prompts=[prompts[row] for row in kept],
-        responses=[sampled.responses[row] for row in kept],
-        scores=torch.tensor([scores[row] for row in kept], dtype=torch.float32, device=actors.policy.device),
+        responses=[whole.responses[row] for row in kept],
+        scores=torch.tensor([whole.scores[row] for row in kept], dtype=torch.float32, device=actors.policy.device),
         unscored=len(prompts) - len(kept),
-        reward_wait_seconds=waited,
+        reward_wait_seconds=whole.reward_wait_seconds,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Share:
+    """The part of a rollout that one process makes; an unscored response has None."""
+
+    rollout: Rollout
+    responses: Sequence[Response]
+    scores: Sequence[float | None]
+    reward_wait_seconds: float
+
+
+def _joined(shares: Sequence[_Share], actors: Actors) -> _Share:
+    """Returns the rows of all shares, on the policy's device."""
+    if actors.world.size == 1:
+        return shares[0]
+    whole = _Share(
+        joined_rollouts([share.rollout for share in shares], pad_id=actors.tokenizer.pad_token_id),
+        [response for share in shares for response in share.responses],
+        [score for share in shares for score in share.scores],
+        max(share.reward_wait_seconds for share in shares),
+    )
+    return moved(whole, actors.policy.device)
 
 
 def gathered(
@@ -137,7 +177,7 @@ def gathered(
     needs: frozenset[str],
 ) -> Rollout:
     """Returns the responses with log-probs, values and whatever else is needed."""
-    tokens, size = sampled.samples.tokens, ppo.score_batch_size
+    tokens, size = sampled.samples.tokens, actors.score_batch(ppo.score_batch_size)
     temperature, halvings = log_prob_temperature(sampling), actors.halvings
     log_probs = sampled.samples.token_log_probs
     if ppo.old_logprobs == "recomputed":
@@ -158,7 +198,7 @@ def gathered(
     )
 
 
-def _log_probs(model: Any, tokens: Tokens, halvings: Halvings, *, temperature: float, size: int) -> torch.Tensor:
+def _log_probs(model: Any, tokens: Tokens, halvings: Halvings, *, temperature: float, size: BatchSize) -> torch.Tensor:
     return in_micro_batches(
         lambda rows: response_log_probs(model, rows, temperature=temperature).token_log_probs,
         tokens,
@@ -168,7 +208,7 @@ def _log_probs(model: Any, tokens: Tokens, halvings: Halvings, *, temperature: f
 
 
 def _values(
-    actors: Actors, tokens: Tokens, needs: frozenset[str], *, size: int
+    actors: Actors, tokens: Tokens, needs: frozenset[str], *, size: BatchSize
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     critic = actors.critic
     if critic is None:

@@ -1,6 +1,7 @@
 """One PPO update: optimizer steps over an experience in micro-batches, averaged over the step's global counts."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,9 +14,13 @@ from marl_bench.config import GuardConfig, PpoConfig
 from marl_bench.errors import TrainingError
 from marl_bench.interfaces import PolicyBaseline
 from marl_bench.models.actors import Actors
+from marl_bench.models.adapters import trainable_parameters
+from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.out_of_memory import TRAINING
 from marl_bench.models.scoring import micro_batches, response_log_probs
 from marl_bench.training.guards import SKIPPED, SKIPPED_IN_A_ROW, first_not_finite, how_to_go_on
+from marl_bench.training.optimizer_memory import trained_parameters, with_masters
+from marl_bench.training.shares import check_same_weights, in_row_shares
 
 _REMEDY = "Lower ppo.learning_rate or raise ppo.kl_coef"
 
@@ -94,8 +99,10 @@ def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers
         if model is None:
             return None, None
         betas = (ppo.adam_betas[0], ppo.adam_betas[1])
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
-        warmup = int(ppo.warmup_ratio * steps)
+        trained = list(trainable_parameters(model).values())
+        make = functools.partial(torch.optim.AdamW, lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
+        optimizer = make(trained) if actors.memory.master_weights is None else with_masters(model, trained, make)
+        warmup = ppo.warmup_steps(steps=steps)
         return optimizer, get_scheduler(ppo.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
 
     return Optimizers(*pair(actors.policy, ppo.learning_rate), *pair(actors.critic, ppo.critic_learning_rate))
@@ -151,28 +158,36 @@ def update(
         after_step: Called after each step with the tally so far.
 
     Raises:
-        TrainingError: A loss is not finite, or before the first step the ratio is not 1.
+        TrainingError: A loss is not finite, before the first step the ratio is not 1, or the processes' weights have come apart.
     """
     for index in order[tally.steps :]:
         part = experience.rows(index, tokens=experience.tokens.rows(index))
         tally = _optimizer_step(learner, part, tally, settings)
         after_step(tally)
+    check_same_weights(learner.actors.world, _trained(learner), where=settings.where)
     return tally
 
 
 def _optimizer_step(learner: Learner, part: Experience, tally: Tally, settings: UpdateSettings) -> Tally:
     counts = _counts(part)
-    added = learner.actors.halvings.retried(
-        TRAINING,
-        min(settings.ppo.micro_batch_size, len(part.tokens)),
-        lambda size: _add_gradients(learner, part, counts, settings, size=size, first=tally.steps == 0),
-        clear=learner.optimizers.zero_gradients,
-    )
+    size, first = learner.actors.micro_batch(settings.ppo.micro_batch_size), tally.steps == 0
+
+    def share(own: Experience) -> _Added:
+        return learner.actors.halvings.retried(
+            TRAINING,
+            min(size.rows, len(own.tokens)),
+            lambda rows: _add_gradients(
+                learner, own, counts, settings, size=dataclasses.replace(size, rows=rows), first=first
+            ),
+            clear=learner.optimizers.zero_gradients,
+        )
+
+    added = _Added.joined(in_row_shares(learner.actors.world, _trained(learner), part, share))
     norms = _clip_gradients(learner, settings.ppo)
     wrong = first_not_finite({**added.losses, **norms})
     if wrong and settings.guards.not_finite == "skip":
         return _left_out(learner, tally, wrong, settings)
-    if tally.steps == 0:
+    if first:
         _check_ratio(added.ratio_deviation, settings)
     if wrong:  # before the step, so that the weights stay those of the last good one
         raise TrainingError(f"{settings.where}: {wrong}. {how_to_go_on(_REMEDY)}")
@@ -195,11 +210,23 @@ class _Added:
     sums: Mapping[str, float]
     ratio_deviation: float
 
+    @classmethod
+    def joined(cls, parts: "Sequence[_Added]") -> "_Added":
+        """Returns what came of all parts together."""
+        if len(parts) == 1:
+            return parts[0]
+        losses, sums = (
+            {name: sum(values[name] for values in found) for name in found[0]}
+            for found in ([part.losses for part in parts], [part.sums for part in parts])
+        )
+        # max() would lose a NaN that does not come first.
+        return cls(losses, sums, float(torch.tensor([part.ratio_deviation for part in parts]).max()))
+
 
 def _add_gradients(
-    learner: Learner, part: Experience, counts: StepCounts, settings: UpdateSettings, *, size: int, first: bool
+    learner: Learner, part: Experience, counts: StepCounts, settings: UpdateSettings, *, size: BatchSize, first: bool
 ) -> _Added:
-    """Adds up the gradients of a minibatch, `size` rows at once."""
+    """Adds up the gradients of a minibatch, as many rows at once as `size` allows."""
     actors = learner.actors
     losses = {"policy_loss": 0.0, "critic_loss": 0.0}
     sums: dict[str, float] = {}
@@ -217,6 +244,10 @@ def _add_gradients(
         for name, value in terms.sums.items():
             sums[name] = sums.get(name, 0.0) + float(value)
     return _Added(losses, sums, deviation)
+
+
+def _trained(learner: Learner) -> list[torch.nn.Parameter]:
+    return [parameter for optimizer, _ in learner.optimizers.pairs() for parameter in trained_parameters(optimizer)]
 
 
 def _counts(experience: Experience) -> StepCounts:
@@ -246,10 +277,11 @@ def _check_ratio(deviation: float, settings: UpdateSettings) -> None:
 def _clip_gradients(learner: Learner, ppo: PpoConfig) -> dict[str, float]:
     """Clips the gradients and returns their norms before."""
     norms = {}
-    actors = learner.actors
-    for name, model in (("policy_gradient_norm", actors.policy), ("critic_gradient_norm", actors.critic)):
-        if model is not None:
-            norms[name] = float(learner.accelerator.clip_grad_norm_(model.parameters(), ppo.max_grad_norm))
+    optimizers = learner.optimizers
+    for name, optimizer in (("policy_gradient_norm", optimizers.policy), ("critic_gradient_norm", optimizers.critic)):
+        if optimizer is not None:
+            trained = trained_parameters(optimizer)
+            norms[name] = float(learner.accelerator.clip_grad_norm_(trained, ppo.max_grad_norm))
     return norms
 
 

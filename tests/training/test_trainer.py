@@ -15,7 +15,7 @@ from marl_bench.macro.termination import EveryNTokens
 from marl_bench.records import Prompt
 from marl_bench.training.experience import prepare_experience, token_rewards
 from marl_bench.training.kl_control import next_kl_coef
-from marl_bench.training.ppo import PromptOrder, planned_updates, train_ppo
+from marl_bench.training.ppo import PromptOrder, train_ppo
 from marl_bench.training.progress import NoProgress
 
 
@@ -86,9 +86,9 @@ def test_no_prompts_is_a_clear_error():
 
 
 def test_updates_default_to_one_pass():
-    assert planned_updates(PpoConfig(batch_size=256), 37_143) == 145  # METHOD, section 5
-    assert planned_updates(PpoConfig(batch_size=256), 100) == 1
-    assert planned_updates(PpoConfig(updates=7), 100) == 7
+    assert PpoConfig(batch_size=256).planned_updates(37_143) == 145  # METHOD, section 5
+    assert PpoConfig(batch_size=256).planned_updates(100) == 1
+    assert PpoConfig(updates=7).planned_updates(100) == 7
 
 
 def run_with(task, make_actors, make_run, prompts, ppo, *, actors=None):

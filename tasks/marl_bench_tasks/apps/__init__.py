@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from marl_bench.interfaces import TaskSpec
+from marl_bench.interfaces import StageRows, TaskSpec
 from marl_bench_tasks.apps.scores import SCORE_RANGE
 from marl_bench_tasks.apps.task import Options, build_task
 
@@ -25,4 +25,5 @@ TASK = TaskSpec(
             "evaluation": {"max_prompts": 64, "samples_per_prompt": 5},
         }
     },
+    hub_rows=lambda _: StageRows(sft=1_000, preferences=0, rl=4_000),
 )

@@ -1,0 +1,181 @@
+"""Memory of one GPU while PPO trains: what is held, and what each phase needs beside it. No torch.
+
+Lengths are taken at their limits, so this is an upper bound for shorter texts.
+
+Source: states of data-parallel training as in ZeRO (Rajbhandari et al. 2020, section 3); activations counted as in "Reducing Activation
+Recomputation" (Korthikanti et al. 2022, section 4), here for gated decoders without dropout, as transformers 5 runs them: the tests hold the
+count against what autograd saves.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from marl_bench.config import RunConfig
+from marl_bench.estimates.gpus import Gpu
+from marl_bench.estimates.shapes import ModelShape
+
+GIB = 2**30
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
+ADAM_STATES = 2
+"""First and second moment, each in the type of the weights."""
+LOGIT_BYTES_UPDATE = 16
+"""Of one logit at the peak between forward and backward: float32 copy, scaled copy, and two gradients."""
+LOGIT_BYTES_SCORING = {"float32": 12, "bfloat16": 10}
+"""Of one logit without gradients: as the model gave it, float32 copy, scaled copy."""
+LOGIT_BYTES_DRAWING = 51
+"""Of one logit where tokens are drawn: sorted in float64, for top-k and top-p."""
+CONTEXT_GIB = 1.5
+"""CUDA context, kernels and workspaces of the libraries; an assumption."""
+FRAGMENTATION = 1.05
+"""The caching allocator holds about this much more than what is in use; an assumption."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What is trained.
+
+    Attributes:
+        config: Settings of the run.
+        shape: Shape of policy, reference, critic and reward model alike.
+        reward_model: True if the score is a reward model's.
+    """
+
+    config: RunConfig
+    shape: ModelShape
+    reward_model: bool
+
+    @property
+    def width(self) -> int:
+        """Bytes of a weight."""
+        return DTYPE_BYTES[self.config.model.dtype]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a row, at the limits."""
+        return self.config.sampling.max_prompt_tokens + self.config.sampling.max_response_tokens
+
+    @property
+    def micro_batch(self) -> int:
+        """Rows of a training pass."""
+        ppo, budget = self.config.ppo, self.config.memory.micro_batch_tokens
+        rows = max(1, budget // self.tokens) if budget is not None else ppo.micro_batch_size
+        return min(rows, ppo.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes on one GPU.
+
+    Attributes:
+        held: Name to bytes of what is there all the time.
+        phases: Phase to name to bytes of what it needs beside.
+    """
+
+    held: Mapping[str, int]
+    phases: Mapping[str, Mapping[str, int]]
+
+    def of_phase(self, phase: str) -> int:
+        """Returns the bytes of a phase, with what is held."""
+        return sum(self.held.values()) + sum(self.phases[phase].values())
+
+    @property
+    def peak_phase(self) -> str:
+        """The phase that needs most."""
+        return max(self.phases, key=self.of_phase)
+
+    @property
+    def needed_gib(self) -> float:
+        """GiB that a GPU should have: the peak, what the allocator wastes, and the context."""
+        return FRAGMENTATION * self.of_phase(self.peak_phase) / GIB + CONTEXT_GIB
+
+    def fits(self, gpu: Gpu) -> bool:
+        """Returns True if the GPU has that much."""
+        return self.needed_gib <= gpu.memory_gib
+
+
+def ppo_memory(load: Load, *, shards: int = 1) -> Memory:
+    """Returns the memory of one GPU in the PPO stage; with shards, weights, gradients and optimizer states are divided among so many GPUs."""
+    shape, width = load.shape, load.width
+    policy, critic = shape.parameters, shape.classifier_parameters
+    trained = {"policy": policy, "critic": critic}
+    held = {"policy": policy * width, "reference": policy * width, "critic": critic * width}
+    if load.reward_model:
+        held["reward model"] = critic * width
+    held |= {f"optimizer of the {name}": ADAM_STATES * count * width for name, count in trained.items()}
+    gradients = {f"gradients of the {name}": count * width for name, count in trained.items()}
+    # AdamW over all tensors at once makes a temporary of their size; the two optimizers step one after the other.
+    step = {**gradients, "temporaries of the step": max(trained.values()) * width}
+    gathered = 2 * shape.layer_parameters * width + shape.head * width if shards > 1 else 0
+    phases = {
+        "sampling": _sampling(load),
+        "scoring": _scoring(load),
+        "update": {**_divided(gradients, shards), **_training_pass(load)},
+        "optimizer step": _divided(step, shards),
+    }
+    if gathered:
+        phases = {name: {**terms, "layers gathered": gathered} for name, terms in phases.items()}
+    return Memory(_divided(held, shards), phases)
+
+
+def activation_bytes(shape: ModelShape, *, width: int, row_tokens: int) -> int:
+    """Returns the bytes that autograd saves of one layer for one token of a row of that length, weights not counted."""
+    narrow = width == 2
+    # Of a norm: float32 input and normalised input (one tensor less to save where the input is float32 already), and what it gives, which
+    # the next matrix reads; the norms after attention and feed-forward of Gemma 2 give to a sum, which reads nothing. Two scalars each.
+    norms = 2 * shape.hidden * (10 if narrow else 12)
+    norms += (shape.norms - 2) * shape.hidden * 8 + shape.norms * 8
+    feed_forward = 4 * shape.intermediate * width  # gate, its activation, up, their product
+    if shape.softcapped:
+        attention = 4 * shape.query_width * width  # queries, keys and values repeated for all heads, output
+        attention += (
+            shape.heads * row_tokens * (width + 4 + (width if narrow else 0))
+        )  # tanh, softmax in float32, its copy
+    else:
+        attention = (2 * shape.query_width + 2 * shape.kv_width) * width + 4 * shape.heads
+    return norms + feed_forward + attention
+
+
+def _training_pass(load: Load) -> dict[str, int]:
+    """Returns what a forward and backward pass of policy and critic hold: both losses go backward together."""
+    shape, config, width = load.shape, load.config, load.width
+    tokens = load.micro_batch * load.tokens
+    layer = activation_bytes(shape, width=width, row_tokens=load.tokens)
+    if config.memory.gradient_checkpointing:
+        a_model = tokens * shape.layers * shape.hidden * width
+        activations = {"layer inputs of policy and critic": 2 * a_model, "one layer, computed again": tokens * layer}
+    else:
+        activations = {"activations of policy and critic": 2 * tokens * shape.layers * layer}
+    logits = load.micro_batch * config.sampling.max_response_tokens * shape.vocabulary
+    per_logit = LOGIT_BYTES_UPDATE + (width if shape.softcapped else 0)
+    return {**activations, "logits": logits * per_logit}
+
+
+def _sampling(load: Load) -> dict[str, int]:
+    shape, config, width = load.shape, load.config, load.width
+    rows = min(config.ppo.sample_batch_size, config.ppo.batch_size)
+    return {
+        "key-value cache": rows * load.tokens * shape.layers * 2 * shape.kv_width * width,
+        "a layer of the prompts": rows * config.sampling.max_prompt_tokens * _passing_bytes(load),
+        "logits": rows * shape.vocabulary * LOGIT_BYTES_DRAWING,
+    }
+
+
+def _scoring(load: Load) -> dict[str, int]:
+    shape, config = load.shape, load.config
+    rows = min(config.ppo.score_batch_size, config.ppo.batch_size)
+    per_logit = LOGIT_BYTES_SCORING[config.model.dtype] + (load.width if shape.softcapped else 0)
+    return {
+        "a layer": rows * load.tokens * _passing_bytes(load),
+        "logits": rows * config.sampling.max_response_tokens * shape.vocabulary * per_logit,
+    }
+
+
+def _passing_bytes(load: Load) -> int:
+    """Returns what a layer holds of a token at its widest, without gradients."""
+    shape = load.shape
+    scores = shape.heads * load.tokens * (load.width + 4) if shape.softcapped else 0
+    return 3 * shape.intermediate * load.width + 8 * shape.hidden + scores
+
+
+def _divided(terms: Mapping[str, int], shards: int) -> dict[str, int]:
+    return {name: -(-count // shards) for name, count in terms.items()}
