@@ -286,9 +286,8 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
-        sampler = self._samplers.of(actors, start_from=stages.sft.folder)
-        actors = dataclasses.replace(actors, sampler=sampler, world=self.world)
-        return with_memory(actors, self.plan.config.memory)
+        actors = with_memory(dataclasses.replace(actors, world=self.world), self.plan.config.memory)
+        return dataclasses.replace(actors, sampler=self._samplers.of(actors, start_from=stages.sft.folder))
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:

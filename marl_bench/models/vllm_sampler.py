@@ -13,9 +13,8 @@ import torch
 
 from marl_bench.batches import Tokens
 from marl_bench.config import RunConfig, SamplerConfig
-from marl_bench.errors import SamplerError
+from marl_bench.errors import ModelError, SamplerError
 from marl_bench.models.actors import Actors
-from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.out_of_memory import SCORING
 from marl_bench.models.sampling import Sampler, Samples, SamplingSettings, read_samples
 from marl_bench.models.vllm_engine import GO_ON, ColocatedEngine, Engine, Generated, sampling_fields
@@ -42,22 +41,31 @@ class Samplers:
         Args:
             actors: The models of a cell.
             start_from: Folder of a model of the same shape, which a new engine starts with.
+
+        Raises:
+            ModelError: vLLM cannot be handed such a policy.
         """
         if self._config.sampler.backend == "transformers":
             return actors.sampler
+        if hasattr(actors.policy, "peft_config"):
+            raise ModelError(
+                "sampler.backend=vllm: the policy is an adapter on its base, weights are handed over whole; "
+                "set sampler.backend=transformers, or save the policy merged (lora.save=merged)."
+            )
 
         def engine() -> Engine:
             if self._engine is None:
                 self._engine = make_engine(self._config, start_from, log=self._log)
             return self._engine
 
+        size = actors.score_batch(self._config.ppo.score_batch_size)
+
         def read(tokens: Tokens, temperature: float) -> Samples:
-            size = self._config.ppo.score_batch_size
-            return actors.halvings.retried(
-                SCORING,
-                size,
-                lambda fitting: read_samples(actors.policy, tokens, temperature=temperature, size=BatchSize(fitting)),
-            )
+            def in_parts(rows: int) -> Samples:
+                fitting = dataclasses.replace(size, rows=rows)
+                return read_samples(actors.policy, tokens, temperature=temperature, size=fitting)
+
+            return actors.halvings.retried(SCORING, size.rows, in_parts)
 
         return VllmSampler(actors.policy, engine, self._config.sampler, read=read, broken=self.close)
 
