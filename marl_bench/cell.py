@@ -126,6 +126,7 @@ class Worker:
         with full_disk_named(folder):
             clear_unfinished(folder)
             seed_everything(seed)
+            self._samplers.tell = progress.note
             write_json_atomically(folder / RECORD, record.to_json())
             try:
                 finished = self._train_and_evaluate(arm, checkpoints, stages, record, progress)

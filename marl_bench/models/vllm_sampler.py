@@ -23,7 +23,11 @@ from marl_bench.models.vllm_weights import make_weights_folder, remove_weights_f
 
 
 class Samplers:
-    """Gives each policy its sampler. An engine takes a minute or two to start, so that all policies of a process share one."""
+    """Gives each policy its sampler. An engine takes a minute or two to start, so that all policies of a process share one.
+
+    Attributes:
+        tell: Takes a sentence for the user.
+    """
 
     def __init__(self, config: RunConfig, *, log: Path) -> None:
         """Starts nothing yet.
@@ -34,6 +38,7 @@ class Samplers:
         """
         self._config, self._log = config, log
         self._engine: Engine | None = None
+        self.tell: Callable[[str], None] = lambda _: None
 
     def of(self, actors: Actors, *, start_from: Path) -> Sampler:
         """Returns what samples from the policy of `actors`, in place of the sampler that they have.
@@ -55,6 +60,8 @@ class Samplers:
 
         def engine() -> Engine:
             if self._engine is None:
+                if self._config.sampler.mode == "colocated":
+                    self.tell("the vLLM engine starts, which takes a minute or two.")
                 self._engine = make_engine(self._config, start_from, log=self._log)
             return self._engine
 

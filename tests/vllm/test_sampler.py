@@ -1,6 +1,5 @@
 """What is made of an engine's answers, with an engine of transformers' in the place of vLLM."""
 
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -11,6 +10,7 @@ from marl_bench.models.responses import respond
 from marl_bench.models.sampling import SamplingSettings, row_seed
 from marl_bench.models.scoring import response_log_probs
 from marl_bench.models.vllm_engine import Generated
+from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.models.vllm_weights import make_weights_folder, write_weights
 
 
@@ -177,3 +177,21 @@ def test_an_adapter_on_its_base_is_refused(with_engine, actors, config):
     actors.policy.peft_config = {}
     with pytest.raises(ModelError, match="the policy is an adapter on its base, weights are handed over whole"):
         with_engine(None, actors, config)
+
+
+def test_policies_share_an_engine_whose_start_is_told_once(
+    make_engine, make_actors, config, prompts, tiny, monkeypatch
+):
+    started, told = [], []
+    monkeypatch.setattr(
+        "marl_bench.models.vllm_sampler.make_engine", lambda *_, **__: started.append(make_engine()) or started[-1]
+    )
+    samplers = Samplers(config, log=tiny / "unused")
+    samplers.tell = told.append
+    for _ in range(2):
+        actors = make_actors()
+        _respond(samplers.of(actors, start_from=tiny), actors, prompts)
+    assert (len(started), told) == (1, ["the vLLM engine starts, which takes a minute or two."])
+    assert started[0].calls.count("load") == 2  # each policy's own weights
+    samplers.close()
+    assert started[0].calls[-1] == "close"
