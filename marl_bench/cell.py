@@ -16,10 +16,18 @@ from marl_bench.batches import Rollout
 from marl_bench.cell_files import cell_checkpoints, clear_unfinished, save_best_policy, save_models
 from marl_bench.disk_space import full_disk_named, is_disk_full
 from marl_bench.errors import Interrupted, MarlBenchError
-from marl_bench.evaluation.evaluate import Evaluated, evaluate_policy
+from marl_bench.evaluation.evaluate import Evaluated, EvaluationRun, evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.evaluation.results import aggregate
-from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
+from marl_bench.interfaces import (
+    BaselineSpec,
+    PolicyBaseline,
+    PolicyContext,
+    Task,
+    TerminationRule,
+    TrainContext,
+    TrainerBaseline,
+)
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.adapters import NewAdapter, adapter_facts, check_adapters
@@ -45,7 +53,7 @@ from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData, prepare_data
 from marl_bench.training.guards import trouble
 from marl_bench.training.ppo import Budget, PpoRun, train_ppo
-from marl_bench.training.progress import Progress
+from marl_bench.training.progress import Progress, report_step
 from marl_bench.training.rollout import check_needs, roll_out
 from marl_bench.training.shared_stages import (
     SharedStages,
@@ -55,6 +63,7 @@ from marl_bench.training.shared_stages import (
     run_shared_stages,
 )
 from marl_bench.training.state import seed_everything
+from marl_bench.training.text_scores import TextScores
 from marl_bench.training.traces import Tracing, write_macro_traces
 from marl_bench.world import ALONE, World
 
@@ -68,12 +77,14 @@ class Trained:
         budget: What the training used.
         arm: What only training could tell of the arm, for the record.
         baseline: What cut the responses into macro actions; None where the shared trainer did not train.
+        best_of: Responses sampled for each one that is evaluated.
     """
 
     actors: Actors
     budget: Budget
     arm: Mapping[str, Any]
     baseline: PolicyBaseline | None = None
+    best_of: int = 1
 
 
 class Worker:
@@ -174,21 +185,13 @@ class Worker:
             trained = self._train(arm, checkpoints, stages, seed, progress)
         else:
             checkpoints.go_on_from(None)
-            reward_model = stages.reward_model.folder if stages.reward_model else None
-            trainer = spec.build()
-            context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
-            policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
-            source = policy_source(policy, sft=stages.sft.folder, lora=config.lora)
-            trained = Trained(self._actors(stages, policy=source, critic_scale=None), Budget(0, 0, 0), {})
+            trained = self._train_by_itself(arm, seed, folder, stages, spec, progress)
         trained_seconds = checkpoints.seconds()
         evaluated = evaluate_policy(
             trained.actors,
             self.task,
             self.prepared().data.eval_prompts,
-            metrics=self.metrics,
-            config=config,
-            primary_metric=self.primary_metric,
-            seed=seed,
+            EvaluationRun(config, self.metrics, self.primary_metric, seed, trained.best_of),
         )
         result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
@@ -257,6 +260,32 @@ class Worker:
             "curve", lambda: sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
         )
         return Trained(actors, budget, facts, baseline)
+
+    def _train_by_itself(
+        self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, spec: BaselineSpec, progress: Progress
+    ) -> Trained:
+        config, data, ppo = self.plan.config, self.prepared().data, arm.ppo(self.plan.config)
+        start = self._actors(stages, policy=stages.sft.folder, critic_scale=None)
+        context = TrainContext(
+            sft=stages.sft.folder,
+            reward_model=stages.reward_model.folder if stages.reward_model else None,
+            data=data,
+            cell=folder,
+            seed=seed,
+            ppo=ppo,
+            sampling=config.sampling,
+            updates=ppo.planned_updates(len(data.rl_prompts)),
+            score=TextScores(start, self.task, ppo, stages.score_std),
+            dtype=config.model.dtype,
+            step=lambda done, total, figures: report_step(progress, arm.baseline, done, total, **figures),
+        )
+        trainer: TrainerBaseline = spec.build()  # type: ignore[assignment]  # kind says which protocol it is
+        found = trainer.train(context)
+        budget = Budget(found.updates, found.responses_sampled, found.tokens_sampled)
+        facts = {"best_of": found.best_of} if found.best_of > 1 else {}
+        source = policy_source(found.path, sft=stages.sft.folder, lora=config.lora)
+        actors = self._actors(stages, policy=source, critic_scale=None)
+        return Trained(actors, budget, facts, best_of=found.best_of)
 
     def _write_traces(self, trained: Trained, stages: SharedStages, evaluated: Evaluated, folder: Path) -> list[str]:
         """Writes the macro actions of the first evaluated samples; returns what went wrong."""
@@ -358,11 +387,13 @@ def _costs(folder: Path, checkpoints: Checkpoints, *, trained_seconds: float, up
     seconds |= {"evaluation": ended - trained_seconds, "total": ended}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
     costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak, "finished_at": now()}
-    if updates:
+    if timings:
         # The median: the first update of a worker also pays for what is loaded and compiled once.
         costs["seconds_per_update"] = statistics.median(
             line["rollout_seconds"] + line["update_seconds"] for line in timings
         )
+    elif updates:  # another trainer, which does not tell
+        costs["seconds_per_update"] = trained_seconds / updates
     if notes := checkpoints.notes():
         costs["resumed"] = notes
     return costs

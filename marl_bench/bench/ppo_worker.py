@@ -16,12 +16,13 @@ from marl_bench.models.actors import load_actors
 from marl_bench.plugins import Registry
 from marl_bench.records import Prompt
 from marl_bench.training.ppo import PpoRun, train_ppo
+from marl_bench.training.progress import NoProgress
 
 ENDLESS = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class OneAtATime:
+class OneAtATime(NoProgress):
     """Progress that waits after each update until the next one is wanted."""
 
     turns: Turns
@@ -29,10 +30,6 @@ class OneAtATime:
     def step(self, *_: Any, **__: Any) -> None:
         """Says what the update took, and waits."""
         self.turns.update_done()
-
-    def stop_requested(self) -> bool:
-        """Returns False: a stop is a command."""
-        return False
 
 
 class _NoOracle:

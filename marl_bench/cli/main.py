@@ -17,6 +17,7 @@ from marl_bench.cli.execute import doctor, execute
 from marl_bench.cli.history import history
 from marl_bench.cli.judge import app as judge_app
 from marl_bench.cli.labels import add_label_verbs
+from marl_bench.cli.leaderboard import leaderboard
 from marl_bench.cli.listing import list_
 from marl_bench.cli.reference import app as reference_app
 from marl_bench.cli.report import report
@@ -63,6 +64,7 @@ app.command("sweep-temperature", epilog="Example: marl-bench sweep-temperature r
 )
 app.command(epilog="Example: marl-bench diagnose results/RUN --arm macro_ppo:fixed(n=5)")(diagnose)
 app.command(epilog="Example: marl-bench history results results/reference --metric oracle --plot history.png")(history)
+app.command(epilog="Example: marl-bench leaderboard results --out leaderboard.html")(leaderboard)
 app.command(
     epilog="Examples:  marl-bench execute --samples samples.jsonl --problems humaneval  |  "
     "marl-bench execute --samples samples.jsonl --problems FOLDER --k 1,5,10 --timeout 4"

@@ -56,6 +56,7 @@ def joined_rollouts(parts: Sequence[Rollout], *, pad_id: int) -> Rollout:
         token_sampler_log_probs=(
             None if first.token_sampler_log_probs is None else tokenwise("token_sampler_log_probs")
         ),
+        groups=None if first.groups is None else [group for part in parts for group in part.groups or ()],
     )
 
 

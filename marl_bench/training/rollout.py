@@ -25,11 +25,14 @@ from marl_bench.models.responses import (
     sample_indices,
     sampling_settings,
 )
+from marl_bench.models.sampling import row_seed
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import Prompt, Response
 from marl_bench.score_parts import ToScore
 
-GATHERED = frozenset({"critic", "logprobs", "ref_logprobs", "values", "entropies", "text", "offsets", "end_values"})
+GATHERED = frozenset(
+    {"critic", "logprobs", "ref_logprobs", "values", "entropies", "text", "offsets", "end_values", "groups"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +198,8 @@ def gathered(
         token_offsets=response_offsets(tokens, texts, actors.tokenizer) if "offsets" in needs else None,
         end_values=end_values,
         token_sampler_log_probs=sampled.samples.token_sampler_log_probs,
+        # Seeds of the ids, not a count: processes that roll out shares of a batch must not number their prompts alike.
+        groups=[row_seed(response.prompt_id) for response in sampled.responses] if "groups" in needs else None,
     )
 
 

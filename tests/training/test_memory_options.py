@@ -140,7 +140,7 @@ def test_a_bfloat16_training_rounds_its_masters_into_the_policy(make_actors, mak
     before = weights(actors.policy).clone()
     trainer = _Trainer(make_run(), actors, letter_task, MacroPpo(EveryNTokens(3), ppo), prompts)
     line = trainer.step(lambda: None)
-    masters = [master for master in trainer.learner.optimizers.policy.param_groups[0]["params"]]
+    masters = list(trainer.learner.optimizers.policy.param_groups[0]["params"])
     assert {master.dtype for master in masters} == {torch.float32}
     assert line["policy_gradient_norm"] > 0
     assert (weights(actors.policy) != before).any()
