@@ -33,6 +33,7 @@ from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.adapters import NewAdapter, adapter_facts, check_adapters
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.models.memory import with_memory
+from marl_bench.models.vllm_install import sampler_packages
 from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
@@ -376,7 +377,12 @@ class Worker:
             config_hash=self.plan.config_hash,
             digests=digests,
             shared=shared,
-            environment=environment(device=device, threads=self.plan.threads, processes=self.world.size),
+            environment=environment(
+                device=device,
+                threads=self.plan.threads,
+                processes=self.world.size,
+                packages=sampler_packages(self.plan.config),
+            ),
         )
 
 

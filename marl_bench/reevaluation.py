@@ -20,7 +20,7 @@ from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.models.responses import log_prob_temperature, stored_responses
-from marl_bench.models.vllm_install import check_sampler
+from marl_bench.models.vllm_install import check_sampler, sampler_packages
 from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import EVALUATION_KEYS, configuration_hash, task_options
 from marl_bench.plugins import Registry
@@ -224,7 +224,11 @@ def _evaluate_cell(planned: Evaluation, cell: Cell, folder: Path, samplers: Samp
         unscored=unscored,
         problems=problems,
         costs={"seconds": {"evaluation": time.perf_counter() - began}, "finished_at": now()},
-        environment=environment(device=str(actors.policy.device), threads=cell.record.environment.get("threads", 1)),
+        environment=environment(
+            device=str(actors.policy.device),
+            threads=cell.record.environment.get("threads", 1),
+            packages=sampler_packages(planned.config),
+        ),
     )
     write_json_atomically(folder / RECORD, record.to_json())
 

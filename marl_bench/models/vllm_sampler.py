@@ -99,6 +99,8 @@ def make_engine(config: RunConfig, model: Path, *, log: Path) -> Engine:
         "max_model_len": settings.max_model_len or sampling.max_prompt_tokens + sampling.max_response_tokens,
         "gpu_memory_utilization": settings.gpu_memory_utilization,
         "enforce_eager": eager,
+        # Where a prompt is read in pieces vLLM 0.30 draws a token too many and turns the row's generator back, which those of a CPU cannot do.
+        "enable_chunked_prefill": False,
         # Tempered, but not cut to top-k and top-p where log-probs are those at temperature 1.
         "logprobs_mode": "raw_logprobs" if _log_probs_at_one(config) else "processed_logprobs",
         "enable_sleep_mode": settings.sleep and torch.cuda.is_available(),
