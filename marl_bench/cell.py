@@ -6,6 +6,7 @@ import resource
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from marl_bench.batches import Rollout
 from marl_bench.cell_files import cell_checkpoints, clear_unfinished, save_best_policy, save_models
+from marl_bench.config_layers import flat_settings
 from marl_bench.disk_space import full_disk_named, is_disk_full
 from marl_bench.errors import Interrupted, MarlBenchError
 from marl_bench.evaluation.evaluate import Evaluated, evaluate_policy
@@ -55,6 +57,7 @@ from marl_bench.training.shared_stages import (
 )
 from marl_bench.training.state import seed_everything
 from marl_bench.training.traces import Tracing, write_macro_traces
+from marl_bench.training.tracking import TrackedProgress, tracked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +130,9 @@ class Worker:
             seed_everything(seed)
             write_json_atomically(folder / RECORD, record.to_json())
             try:
-                finished = self._train_and_evaluate(arm, checkpoints, stages, record, progress)
+                with self._tracked(record, progress) as told:
+                    finished = self._train_and_evaluate(arm, checkpoints, stages, record, told)
+                    told.result(finished)
             except Interrupted:
                 raise
             except Exception as error:
@@ -155,6 +160,10 @@ class Worker:
             )
             self._prepared = prepare_data(self.task, config, tokenizer)
         return self._prepared
+
+    def _tracked(self, record: RunRecord, progress: Progress) -> AbstractContextManager[TrackedProgress]:
+        settings = dict(flat_settings(self.plan.config.model_dump(mode="json")))
+        return tracked(self.plan.trackers, self.plan.root, record, progress, settings=settings)
 
     def _train_and_evaluate(
         self, arm: ArmPlan, checkpoints: Checkpoints, stages: SharedStages, record: RunRecord, progress: Progress

@@ -1,5 +1,6 @@
 """The verb `marl-bench run`."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,6 +96,13 @@ def run(  # noqa: PLR0913 (one parameter an option)
         typer.Option(metavar="JUDGE", help="Then judge by openai:MODEL; marl-bench judge has all its options."),
     ] = None,
     base_url: Annotated[str | None, typer.Option(metavar="URL", help="Server of the judge.")] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TRACKER",
+            help="Also send every figure to tensorboard, wandb, mlflow or trackio (repeatable); files go to RUN/tracking.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show configuration, cells and an estimate; do nothing.")
     ] = False,
@@ -114,6 +122,7 @@ def run(  # noqa: PLR0913 (one parameter an option)
     from marl_bench.planning import make_plan
     from marl_bench.plugins import Registry
     from marl_bench.reporting.comparison import Comparison
+    from marl_bench.trackers import check_trackers
 
     if gpu is not None and not dry_run:
         raise ConfigError(f"--gpu {gpu}: is what --dry-run estimates for; a run takes the GPUs that are there.")
@@ -135,6 +144,7 @@ def run(  # noqa: PLR0913 (one parameter an option)
     if with_controls:
         resolved = add_controls(resolved, registry)
     plan = make_plan(resolved, registry, out=out, jobs=jobs or default_jobs(resolved.config), threads=threads)
+    plan = dataclasses.replace(plan, trackers=check_trackers(track or []))
     for warning in plan.warnings():
         typer.echo(f"Warning: {warning}", err=True)
     check_plan(plan)
