@@ -1,12 +1,18 @@
 """The files that a cell's training leaves: checkpoints while it goes on, policy and critic when it has ended."""
 
+import resource
 import shutil
+import statistics
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.models.actors import Actors
 from marl_bench.models.adapters import save_model
 from marl_bench.planning import ArmPlan, Plan
+from marl_bench.provenance import now
 from marl_bench.records import RunRecord
 from marl_bench.run_dir import (
     CHECKPOINTS,
@@ -14,6 +20,7 @@ from marl_bench.run_dir import (
     SAMPLES,
     TIMINGS,
     folder_written_atomically,
+    read_jsonl,
     remove_leftovers,
     write_json_atomically,
 )
@@ -21,11 +28,14 @@ from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.progress import Progress
 from marl_bench.training.resume import load_policy_weights
 from marl_bench.training.state import TrainedWeights
+from marl_bench.world import ALONE, World
 
 BEST_POLICY = "best_policy"
 
 
-def cell_checkpoints(plan: Plan, arm: ArmPlan, record: RunRecord, progress: Progress) -> Checkpoints:
+def cell_checkpoints(
+    plan: Plan, arm: ArmPlan, record: RunRecord, progress: Progress, world: World = ALONE
+) -> Checkpoints:
     """Returns the checkpoints of a cell, which know all that the cell stands on."""
     folder = plan.run_dir.cell(arm.name, record.seed)
     return Checkpoints(
@@ -35,6 +45,7 @@ def cell_checkpoints(plan: Plan, arm: ArmPlan, record: RunRecord, progress: Prog
         versions={"baseline version": arm.version, "rule hash": arm.rule.hash if arm.rule else None},
         lines=(folder / CURVE, folder / TIMINGS),
         say=progress.note,
+        world=world,
     )
 
 
@@ -58,7 +69,7 @@ def save_models(folder: Path, actors: Actors, *, merged: bool) -> None:
 def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints, *, merged: bool) -> None:
     """Writes the policy with the best training score beside the last one, where it was asked for; the last one stays in memory."""
     best = checkpoints.best() if checkpoints.settings.keep_best else None
-    if best is None:
+    if best is None or not checkpoints.world.is_main:
         return
     weights = TrainedWeights(actors.policy)
     last = {name: weight.clone() for name, weight in weights.state_dict().items()}
@@ -69,3 +80,23 @@ def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints, *, 
         facts = {"position": best.position, "training_score": best.manifest["score"]}
         write_json_atomically(temporary / "best.json", facts)
     weights.load_state_dict(last)
+
+
+def cell_costs(folder: Path, checkpoints: Checkpoints, *, trained_seconds: float, updates: int) -> Mapping[str, Any]:
+    """Returns what a cell took, for its record: seconds by part, peak memory, when it ended."""
+    timings = list(read_jsonl(folder / TIMINGS)) if (folder / TIMINGS).exists() else []
+    ended = checkpoints.seconds()
+    seconds = {part: sum(line[f"{part}_seconds"] for line in timings) for part in ("rollout", "update", "reward_wait")}
+    seconds |= {"evaluation": ended - trained_seconds, "total": ended}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
+    costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak, "finished_at": now()}
+    if timings:
+        # The median: the first update of a worker also pays for what is loaded and compiled once.
+        costs["seconds_per_update"] = statistics.median(
+            line["rollout_seconds"] + line["update_seconds"] for line in timings
+        )
+    elif updates:  # another trainer, which does not tell
+        costs["seconds_per_update"] = trained_seconds / updates
+    if notes := checkpoints.notes():
+        costs["resumed"] = notes
+    return costs

@@ -13,6 +13,7 @@ from marl_bench.config_layers import resolve
 from marl_bench.disk_space import full_disk_named
 from marl_bench.errors import CellFailedError, DataError, MarlBenchError, ModelError
 from marl_bench.executors import Event, Job, LocalExecutor
+from marl_bench.models.lora_install import check_lora_installed
 from marl_bench.models.vllm_install import check_sampler
 from marl_bench.planning import ArmPlan, Plan, make_plan
 from marl_bench.plugins import Registry
@@ -31,6 +32,8 @@ from marl_bench.run_dir import (
     read_record,
     remove_leftovers,
 )
+from marl_bench.together import TogetherExecutor
+from marl_bench.world import ALONE, World
 
 Listener = Callable[[Event], None]
 
@@ -91,8 +94,13 @@ def run(
     return run_plan(plan, listener=listener)
 
 
-def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
+def run_plan(plan: Plan, *, listener: Listener | None = None, world: World = ALONE) -> Comparison:
     """Runs what is missing of a plan, writes the report and returns the comparison.
+
+    Args:
+        plan: What to do.
+        listener: Called with every event.
+        world: The processes that work on every cell together; this one is the first of them, the others `follow`.
 
     Raises:
         RunFolderError: The folder cannot be used.
@@ -109,7 +117,7 @@ def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
         todo = remaining(plan)
         failures: list[Event] = []
         if todo.shared or todo.cells:
-            with LocalExecutor(plan, listener or (lambda _: None)) as executor:
+            with _executor(plan, listener or (lambda _: None), world) as executor:
                 if todo.shared:
                     _raise_failure(executor.run([Job(None)]))
                 failures = executor.run(todo.cells)
@@ -119,6 +127,10 @@ def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
     if failures:
         raise _cells_failed(failures, plan, comparison)
     return comparison
+
+
+def _executor(plan: Plan, listener: Listener, world: World) -> LocalExecutor | TogetherExecutor:
+    return LocalExecutor(plan, listener) if world.size == 1 else TogetherExecutor(plan, listener, world)
 
 
 def _tidy(run_dir: RunDir) -> None:
@@ -162,11 +174,12 @@ def check_plan(plan: Plan) -> None:
 
     Raises:
         RunFolderError: The folder holds something else.
-        ModelError: A model folder is missing or no model of its kind.
+        ModelError: A model folder is missing or no model of its kind, or a package that adapters need.
         DataError: The data folder is missing or empty.
         ConfigError: The sampler is not installed, does not fit, or cannot sample for such a training.
     """
     check_sampler(plan.config)
+    check_lora_installed(plan.config.lora)
     check_free(plan.run_dir, config_hash=plan.config_hash)
     config = plan.config
     for option, path in (

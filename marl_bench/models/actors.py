@@ -28,6 +28,7 @@ from marl_bench.models.sampling import ModelSampler, Sampler
 from marl_bench.models.scoring import TokenValues
 from marl_bench.reward_sources import OWN, RewardSource
 from marl_bench.score_parts import Reward
+from marl_bench.world import ALONE, World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Actors:
         memory: What is traded for memory; `models.memory.with_memory` sets it and does what it asks for.
         notes: Options that a model cannot do and what is done instead.
         offload: Moves models to the CPU while they are not used, or None.
+        world: The processes that have the same models, each for its share of the rows.
     """
 
     tokenizer: Any
@@ -79,6 +81,8 @@ class Actors:
         """Returns the models that training changes, policy and critic if there is one, as transformers knows them."""
         critic = {} if self.critic is None else {"critic": self.critic.classifier}
         return {"policy": self.policy, **critic}
+
+    world: World = ALONE
 
 
 OWN_REWARD = (RewardSource(OWN, 1.0, "task", ""),)

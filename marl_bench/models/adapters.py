@@ -21,6 +21,8 @@ from torch import nn
 
 from marl_bench.config import LoraConfig
 from marl_bench.errors import ConfigError, ModelError, UnknownNameError
+from marl_bench.models.loading import model_of_shapes
+from marl_bench.models.quantization import check_gpu
 
 ADAPTER_NAME = "default"
 PEFT_PREFIX = "base_model.model."
@@ -104,11 +106,22 @@ def _shape(layer: nn.Module) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def adapter_parameters(model: Any, lora: LoraConfig) -> int:
-    """Returns how many parameters the adapters of a model have; the model may stand on the meta device. Raises as `adapter_targets`."""
+def check_adapters(path: str, lora: LoraConfig) -> int:
+    """Checks that adapters can be put on a model, from its configuration alone, and returns how many parameters they have.
+
+    Raises:
+        UnknownNameError: The model has no layer of a target's name.
+        ModelError: A target is no linear layer, 4-bit weights need a GPU that is not there, or the configuration cannot be loaded.
+        ConfigError: The rank is above what a layer can hold.
+    """
+    if lora.rank is None:
+        return 0
+    if lora.quantize != "none":
+        check_gpu()
+    model = model_of_shapes(path)
     targets = adapter_targets(model, lora)
     layers = [layer for name, layer in linear_layers(model).items() if any(_is_called(name, each) for each in targets)]
-    return sum((lora.rank or 0) * sum(_shape(layer)) for layer in layers)
+    return sum(lora.rank * sum(_shape(layer)) for layer in layers)
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -163,6 +176,8 @@ def _add_adapter(model: Any, adapter: NewAdapter) -> None:
 
     with _seeded(model, adapter.seed):
         peft.inject_adapter_in_model(_peft_config(model, adapter.lora), model, ADAPTER_NAME)
+    for weight in trainable_parameters(model).values():
+        weight.data = weight.data.float()  # Adam's steps are too small for bfloat16
 
 
 def _peft_config(model: Any, lora: LoraConfig, **kwargs: Any) -> Any:

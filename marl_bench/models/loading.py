@@ -1,7 +1,6 @@
 """Loads tokenizers, policies and reward models from a hub id or a `from_pretrained` folder."""
 
 import importlib.resources
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 
 from marl_bench.errors import ModelError
+from marl_bench.models.lora_install import check_peft
 
 ADAPTER = "adapter_config.json"
 """File of a folder that holds a LoRA adapter of another model."""
@@ -144,16 +144,6 @@ def _local_adapter(path: str) -> Path | None:
     return folder
 
 
-def check_peft(what: str) -> None:
-    """Checks that peft is installed.
-
-    Raises:
-        ModelError: It is not.
-    """
-    if importlib.util.find_spec("peft") is None:
-        raise ModelError(f"{what} needs the package peft: pip install 'marl-bench[lora]'.")
-
-
 def load_reward_model(path: str, *, dtype: str, pad_token_id: int, quantize: str = "none") -> Any:
     """Loads a sequence classifier with one output and dropout off; a causal LM gives its trunk and a new head, which starts at zero.
 
@@ -221,7 +211,12 @@ def load_classifier(path: str, *, dtype: str, device: torch.device) -> tuple[Any
 
 
 def count_parameters(path: str) -> int:
-    """Returns the number of parameters of a causal LM without loading its weights.
+    """Returns the number of parameters of a causal LM without loading its weights; raises as `model_of_shapes`."""
+    return int(model_of_shapes(path).num_parameters())
+
+
+def model_of_shapes(path: str) -> Any:
+    """Returns a causal LM whose weights have shapes and no content.
 
     Raises:
         ModelError: Its configuration cannot be loaded.
@@ -233,7 +228,7 @@ def count_parameters(path: str) -> int:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"model '{path}': its configuration cannot be loaded ({_first_line(error)}).") from error
     with torch.device("meta"):
-        return int(AutoModelForCausalLM.from_config(config).num_parameters())
+        return AutoModelForCausalLM.from_config(config)
 
 
 def check_window(path: str, *, max_prompt_tokens: int, max_response_tokens: int) -> None:

@@ -1,6 +1,5 @@
 """A frozen base in 4 bits, through bitsandbytes."""
 
-import importlib.util
 from typing import Any
 
 import torch
@@ -8,14 +7,12 @@ import torch
 from marl_bench.errors import ModelError
 
 
-def check_nf4() -> None:
-    """Checks that 4-bit weights can be held here.
+def check_gpu() -> None:
+    """Checks that 4-bit weights can be computed with here.
 
     Raises:
-        ModelError: bitsandbytes or a GPU is missing.
+        ModelError: There is no GPU.
     """
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError("lora.quantize=nf4: needs the package bitsandbytes: pip install 'marl-bench[qlora]'.")
     if not torch.cuda.is_available():
         raise ModelError(
             "lora.quantize=nf4: needs a GPU, and torch sees none here; leave lora.quantize out, or run where there is one."
@@ -26,11 +23,11 @@ def nf4_arguments(dtype: str) -> dict[str, Any]:
     """Returns what `from_pretrained` takes to hold the linear layers below the head in 4 bits, on the GPU.
 
     Raises:
-        ModelError: bitsandbytes or a GPU is missing.
+        ModelError: There is no GPU.
     """
     from transformers import BitsAndBytesConfig
 
-    check_nf4()
+    check_gpu()
     config = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

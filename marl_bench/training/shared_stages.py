@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from marl_bench.batches import Tokens
 from marl_bench.config import PpoConfig, RunConfig
 from marl_bench.errors import DataError, ModelError, RecordError, TrainingError
 from marl_bench.interfaces import Task, TaskSpec
@@ -23,13 +22,10 @@ from marl_bench.models.loading import (
     load_reward_model,
     load_tokenizer,
 )
-from marl_bench.models.prompts import encode_prompts, encode_response
-from marl_bench.models.responses import respond, sampling_settings
 from marl_bench.models.rewards import make_reward
-from marl_bench.models.sampling import ModelSampler
-from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
+from marl_bench.models.scoring import TokenValues
 from marl_bench.plugins import callable_digest
-from marl_bench.records import PreferencePair, Prompt
+from marl_bench.records import PreferencePair
 from marl_bench.reward_sources import parse_reward_sources, stage_names
 from marl_bench.run_dir import (
     CHECKPOINTS,
@@ -40,13 +36,18 @@ from marl_bench.run_dir import (
     folder_written_atomically,
     write_json_atomically,
 )
-from marl_bench.score_parts import Reward, ToScore
 from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData
 from marl_bench.training.progress import Progress
+from marl_bench.training.score_scale import (
+    CALIBRATION_RESPONSES,
+    device_of_this_process,
+    score_scale,
+    scores_of_texts,
+)
 from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft
+from marl_bench.world import ALONE, World
 
-CALIBRATION_RESPONSES = 256
 HEAD_STD = 0.02
 """Spread of a new head's weights, as transformers draws them."""
 
@@ -108,6 +109,7 @@ class SharedWork:
         base_model: What SFT starts from.
         progress: Told of every step.
         config_hash: Hash of what is computed, for the checkpoints.
+        world: The processes that train together.
     """
 
     run_dir: RunDir
@@ -118,6 +120,7 @@ class SharedWork:
     base_model: str
     progress: Progress
     config_hash: str
+    world: World = ALONE
 
     def checkpoints(self, stage: str, **digests: str) -> Checkpoints:
         """Returns the checkpoints of a stage, which know all that the stage stands on."""
@@ -126,6 +129,7 @@ class SharedWork:
             {"stage": stage, "configuration": self.config_hash, "data": self.prepared.digest, **digests},
             self.config.checkpoints,
             say=self.progress.note,
+            world=self.world,
         )
 
 
@@ -161,10 +165,15 @@ def run_shared_stages(work: SharedWork) -> None:
     """
     run_dir, config = work.run_dir, work.config
     names = stage_names(config.reward.sources, reward_kind=work.spec.reward_kind)
-    sft = _finished(run_dir.shared("sft"), config.sft.path) or _sft_stage(run_dir.shared("sft"), work)
-    if "reward_model" in names and _finished(run_dir.shared("reward_model"), config.reward_model.path) is None:
+
+    def finished(name: str, given: str | None) -> Stage | None:
+        # The others would see what the first process has just finished.
+        return work.world.on_main(f"look for {name}", lambda: _finished(run_dir.shared(name), given))
+
+    sft = finished("sft", config.sft.path) or _sft_stage(run_dir.shared("sft"), work)
+    if "reward_model" in names and finished("reward_model", config.reward_model.path) is None:
         _reward_model_stage(run_dir.shared("reward_model"), work, sft)
-    if "reward" in names and _finished(run_dir.shared("reward"), None) is None:
+    if "reward" in names and finished("reward", None) is None:
         _reward_stage(run_dir.shared("reward"), work, sft)
     stages = finished_stages(run_dir, config, work.spec)
     if stages is not None:
@@ -226,11 +235,12 @@ def _finished(folder: Path, given: str | None) -> Stage | None:
 
 def _sft_stage(folder: Path, work: SharedWork) -> Stage:
     config, prepared, checkpoints = work.config, work.prepared, work.checkpoints("sft")
+    figures: dict[str, Any] = {"trained": config.sft.path is None}
     if config.sft.path is not None:
-        model_path = Path(config.sft.path).expanduser()
-        load_tokenizer(str(model_path))  # a folder without a usable tokenizer fails here, before any cell
-        stage = Stage(model_path, digest_of_folder(model_path), prepared.digest, {"trained": False})
+        where = Path(config.sft.path).expanduser()
+        load_tokenizer(str(where))  # a folder without a usable tokenizer fails here, before any cell
     else:
+        where = folder
         tokenizer = load_tokenizer(work.base_model)
         run = SupervisedRun(
             config.sft,
@@ -239,26 +249,21 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
             work.progress,
             checkpoints,
             gradient_checkpointing=config.memory.gradient_checkpointing,
+            world=work.world,
         )
-        model, figures = trained_model(
+        model, learning = trained_model(
             lambda quantize: load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize),
             config.lora,
             lambda model: train_sft(model, tokenizer, prepared.data.sft, run),
             seed=config.data.seed,
         )
-        with folder_written_atomically(folder) as temporary:
-            _save(model, tokenizer, temporary)
-        stage = Stage(
-            folder,
-            digest_of_folder(folder),
-            prepared.digest,
-            {"trained": True, "pairs": len(prepared.data.sft), **figures},
-        )
-    return _recorded(folder, stage, checkpoints)
+        figures |= {"pairs": len(prepared.data.sft), **learning}
+        work.world.on_main("save", lambda: _save(model, tokenizer, folder))
+    return _recorded(folder, where, work, figures, checkpoints)
 
 
 def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
-    config, data, device = work.config, work.prepared.data, _device()
+    config, data, device = work.config, work.prepared.data, device_of_this_process()
     checkpoints = work.checkpoints("reward_model", sft=sft.digest)
     tokenizer = load_tokenizer(str(sft.folder))
     training, held_out = _hold_out(data.preferences, share=config.reward_model.held_out_share, seed=config.data.seed)
@@ -291,6 +296,7 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
             work.progress,
             checkpoints,
             gradient_checkpointing=config.memory.gradient_checkpointing,
+            world=work.world,
         )
         model, learning = trained_model(
             load_new,
@@ -303,28 +309,29 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
         references = [
             (pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]
         ]
-        scores = _scores(TokenValues(model).to(device), tokenizer, references, limit=limit, size=size)
+        scores = scores_of_texts(TokenValues(model).to(device), tokenizer, references, limit=limit, size=size)
         setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
-        with folder_written_atomically(folder) as temporary:
-            _save(model, tokenizer, temporary)
+        work.world.on_main("save", lambda: _save(model, tokenizer, folder))
     else:
         model = load("none")
     values = TokenValues(model).to(device)
     if held_out:
-        chosen = _scores(values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], limit=limit, size=size)
-        rejected = _scores(
+        chosen = scores_of_texts(
+            values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], limit=limit, size=size
+        )
+        rejected = scores_of_texts(
             values, tokenizer, [(pair.prompt, pair.rejected) for pair in held_out], limit=limit, size=size
         )
         figures |= {"pairs": len(held_out), "pair_accuracy": float((chosen > rejected).float().mean())}
     own = make_reward(OWN_REWARD, reward_model=values, dtype=config.model.dtype, device=device)
-    figures |= _score_scale(own, work, sft, name="reward model")
+    figures |= score_scale(own, work, sft, name="reward model")
     where = Path(source) if given else folder
-    return _recorded(folder, Stage(where, digest_of_folder(where), work.prepared.digest, figures), checkpoints)
+    return _recorded(folder, where, work, figures, checkpoints)
 
 
 def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     """Measures the scale of a score that is not the task's own reward alone."""
-    config, device, checkpoints = work.config, _device(), work.checkpoints("reward")
+    config, device, checkpoints = work.config, device_of_this_process(), work.checkpoints("reward")
     own = _finished(work.run_dir.shared("reward_model"), config.reward_model.path)
     values = None
     if own is not None:
@@ -333,49 +340,8 @@ def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
         values = TokenValues(model).to(device)
     sources = parse_reward_sources(config.reward.sources)
     reward = make_reward(sources, reward_model=values, dtype=config.model.dtype, device=device)
-    figures = {"sources": [source.name for source in sources], **_score_scale(reward, work, sft, name="reward")}
-    return _recorded(folder, Stage(folder, reward_digest(config), work.prepared.digest, figures), checkpoints)
-
-
-def _score_scale(reward: Reward, work: SharedWork, sft: Stage, *, name: str) -> dict[str, float]:
-    """Returns mean and spread of the scores of responses that the SFT model samples: the unit in which differences are read."""
-    config = work.config
-    policy = load_policy(str(sft.folder), dtype=config.model.dtype).to(_device())
-    tokenizer = load_tokenizer(str(sft.folder))
-    prompts = work.prepared.data.rl_prompts[:CALIBRATION_RESPONSES]
-    sampled = respond(
-        ModelSampler(policy),
-        tokenizer,
-        prompts,
-        settings=sampling_settings(config.sampling),
-        batch_size=config.ppo.sample_batch_size,
-        seed_parts=(config.data.seed, "calibration"),
-    )
-    batch = ToScore(work.task, prompts, sampled.responses, sampled.samples.tokens, config.ppo.score_batch_size)
-    scored = [score for score in reward.scores(batch) if score is not None]
-    if not scored:
-        raise TrainingError(f"{name}: none of {len(prompts)} SFT samples has a score; all are None.")
-    scores = torch.tensor(scored)
-    spread = float(scores.std(unbiased=False)) if len(scored) > 1 else 1.0  # one sample has no spread
-    if not spread > 0:
-        raise TrainingError(
-            f"{name}: its scores of {len(scored)} SFT samples have a spread of {spread}; it tells no response from another."
-        )
-    return {"score_std": spread, "sft_score_mean": float(scores.mean())}
-
-
-def _scores(
-    values: TokenValues, tokenizer: Any, texts: Sequence[tuple[Prompt, str]], *, limit: int, size: int
-) -> torch.Tensor:
-    device = next(values.parameters()).device
-    prompt_ids, prompt_mask = encode_prompts([prompt for prompt, _ in texts], tokenizer)
-    rows = [encode_response(text, tokenizer, max_response_tokens=limit) for _, text in texts]
-    width = max(len(row) for row in rows)
-    ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in rows])
-    mask = torch.arange(width) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
-    finished = torch.tensor([row[-1] == tokenizer.eos_token_id for row in rows])
-    tokens = Tokens(*(tensor.to(device) for tensor in (prompt_ids, prompt_mask, ids, mask, finished)))
-    return in_micro_batches(lambda part: last_token_scores(values, part), tokens, size=size)
+    figures = {"sources": [source.name for source in sources], **score_scale(reward, work, sft, name="reward")}
+    return _recorded(folder, folder, work, figures, checkpoints)
 
 
 def _hold_out(
@@ -391,25 +357,26 @@ def _hold_out(
 def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight).all()):
-            raise TrainingError(
-                f"{folder.name.split('.')[1]}: {name} is not finite after training; lower its learning rate."
-            )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+            raise TrainingError(f"{folder.name}: {name} is not finite after training; lower its learning rate.")
+    with folder_written_atomically(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
 
 
-def _recorded(folder: Path, stage: Stage, checkpoints: Checkpoints) -> Stage:
-    folder.mkdir(parents=True, exist_ok=True)
-    seconds = checkpoints.seconds()
-    write_json_atomically(
-        folder / STAGE,
-        {"digest": stage.digest, "data_digest": stage.data_digest, "figures": dict(stage.figures), "seconds": seconds},
-    )
-    checkpoints.remove()
-    with contextlib.suppress(OSError):  # another stage's are there
-        checkpoints.folder.parent.rmdir()
-    return stage
+def _recorded(
+    folder: Path, where: Path, work: SharedWork, figures: Mapping[str, Any], checkpoints: Checkpoints
+) -> Stage:
+    """Writes down in a stage's folder what it was, with the digest of what it stands for: a model in `where`, or the score."""
 
+    def record() -> Stage:
+        digest = reward_digest(work.config) if folder.name == "reward" else digest_of_folder(where)
+        stage = Stage(where, digest, work.prepared.digest, figures)
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"digest": digest, "data_digest": stage.data_digest, "figures": dict(figures)}
+        write_json_atomically(folder / STAGE, {**content, "seconds": checkpoints.seconds()})
+        checkpoints.remove()
+        with contextlib.suppress(OSError):  # another stage's are there
+            checkpoints.folder.parent.rmdir()
+        return stage
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return work.world.on_main("record", record)

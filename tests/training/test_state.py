@@ -3,13 +3,16 @@
 import dataclasses
 import pickle
 import random
+import resource
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from marl_bench.batches import Segmentation
-from marl_bench.errors import CheckpointError
+from marl_bench.disk_space import full_disk_named
+from marl_bench.errors import CheckpointError, DiskFullError
 from marl_bench.training.state import RandomStates, TrainedWeights, load_parts, packed, save_parts, unpacked
 from marl_bench.training.update import Tally
 
@@ -90,3 +93,20 @@ def test_a_file_makes_nothing_run_and_nothing_be_imported(tmp_path):
 class Runs:
     def __reduce__(self):
         return (print, ("this must not run",))
+
+
+def test_what_torch_and_safetensors_say_of_a_full_disk_is_understood(tmp_path):
+    # A limit on the size of files stands in for the disk: the libraries meet the same failed write.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    large = {"a": torch.zeros(100_000)}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        for write in (
+            lambda: save_parts(tmp_path, {"policy": TrainedWeights(model(width=20_000))}),
+            lambda: safetensors.torch.save_file(large, tmp_path / "a.safetensors"),
+            lambda: (tmp_path / "lines").write_bytes(bytes(60_000)),
+        ):
+            with pytest.raises(DiskFullError, match="the disk is full"), full_disk_named(tmp_path):
+                write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
