@@ -1,5 +1,6 @@
 """The verb `marl-bench run`."""
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,6 +93,13 @@ def run(  # noqa: PLR0913 (one parameter an option)
         typer.Option(metavar="JUDGE", help="Then judge by openai:MODEL; marl-bench judge has all its options."),
     ] = None,
     base_url: Annotated[str | None, typer.Option(metavar="URL", help="Server of the judge.")] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TRACKER",
+            help="Also send every figure to tensorboard, wandb, mlflow or trackio (repeatable); files go to RUN/tracking.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show configuration, cells and an estimate; do nothing.")
     ] = False,
@@ -112,6 +120,7 @@ def run(  # noqa: PLR0913 (one parameter an option)
     from marl_bench.planning import make_plan
     from marl_bench.plugins import Registry
     from marl_bench.together import check_world, follow, leading
+    from marl_bench.trackers import check_trackers
 
     if gpu is not None and not dry_run:
         raise ConfigError(f"--gpu {gpu}: is what --dry-run estimates for; a run takes the GPUs that are there.")
@@ -141,6 +150,7 @@ def run(  # noqa: PLR0913 (one parameter an option)
         plan = make_plan(
             resolved, registry, out=out, jobs=1 if size > 1 else jobs or default_jobs(resolved.config), threads=threads
         )
+        plan = dataclasses.replace(plan, trackers=check_trackers(track or []))
         check_world(plan, size)
         check_plan(plan)
         if judge is not None:

@@ -59,14 +59,13 @@ def ppo_seconds(load: Load, machine: Machine) -> dict[str, float]:
     scoring = policy + trunk * (2 if load.reward_model else 1)  # reference; critic and reward model
     if config.ppo.old_logprobs == "recomputed":
         scoring += policy
-    passes = (4 if config.memory.gradient_checkpointing else 3) * config.ppo.ppo_epochs
-    heads = 0.0
-    if config.memory.logits_chunk_tokens is not None:  # chunks of logits are made twice
-        heads = rows * config.ppo.ppo_epochs * 2 * load.shape.head * response
+    # Forward, gradients of activations, gradients of weights (next to none with adapters), and the forward pass once more.
+    passes = (3 if load.adapter is None else 2) + (1 if config.memory.gradient_checkpointing else 0)
+    passes *= config.ppo.ppo_epochs
     return {
         "sampling": sampling_seconds(load, machine, rows=config.ppo.batch_size),
         "scoring": rows * scoring / machine.operations,
-        "update": (rows * passes * (policy + trunk) + heads) / machine.operations,
+        "update": rows * passes * (policy + trunk) / machine.operations,
     }
 
 
