@@ -251,17 +251,22 @@ def check_window(path: str, *, max_prompt_tokens: int, max_response_tokens: int)
         )
 
 
-def check_same_vocabulary(ours: Any, theirs: Any, *, name: str) -> None:
-    """Checks that two tokenizers give the same ids.
+def shares_vocabulary(tokenizer: Any, path: str) -> bool:
+    """Returns whether a model's tokenizer gives the ids of this one.
 
     Raises:
-        ModelError: They do not; `name` names the second one's model.
+        ModelError: The model has no tokenizer, so that it could read neither ids nor texts.
     """
-    if ours.get_vocab() != theirs.get_vocab():
+    from transformers import AutoTokenizer
+
+    try:
+        theirs = AutoTokenizer.from_pretrained(model_folder(path))
+    except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"{name}: its vocabulary ({len(theirs)} tokens) is not that of the policy ({len(ours)} tokens); "
-            "a reward model must share the policy's tokenizer."
-        )
+            f"model '{path}': its tokenizer cannot be loaded ({_first_line(error)}); without one it can read neither the policy's tokens nor "
+            "texts. Save the tokenizer that it was trained with in its folder."
+        ) from error
+    return bool(tokenizer.get_vocab() == theirs.get_vocab())
 
 
 def _load(auto_class: Any, path: str, *, dtype: str, quantize: str = "none", **kwargs: Any) -> Any:

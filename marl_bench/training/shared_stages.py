@@ -3,14 +3,12 @@
 import contextlib
 import dataclasses
 import json
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from marl_bench.batches import Tokens
 from marl_bench.config import PpoConfig, RunConfig
 from marl_bench.errors import DataError, ModelError, RecordError, TrainingError
 from marl_bench.interfaces import Task, TaskSpec
@@ -18,18 +16,14 @@ from marl_bench.models.actors import OWN_REWARD
 from marl_bench.models.adapters import trained_model
 from marl_bench.models.loading import (
     SCORE_OFFSET,
-    check_same_vocabulary,
     load_policy,
     load_reward_model,
     load_tokenizer,
 )
-from marl_bench.models.prompts import encode_prompts, encode_response
-from marl_bench.models.responses import respond, sampling_settings
-from marl_bench.models.rewards import make_reward
-from marl_bench.models.sampling import ModelSampler
-from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
+from marl_bench.models.rewards import ClassifierReward, load_own_model, make_reward
+from marl_bench.models.scoring import TokenValues
 from marl_bench.plugins import callable_digest
-from marl_bench.records import PreferencePair, Prompt
+from marl_bench.records import PreferencePair
 from marl_bench.reward_sources import parse_reward_sources, stage_names
 from marl_bench.run_dir import (
     CHECKPOINTS,
@@ -40,13 +34,19 @@ from marl_bench.run_dir import (
     folder_written_atomically,
     write_json_atomically,
 )
-from marl_bench.score_parts import Reward, ToScore
 from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData
 from marl_bench.training.progress import Progress
+from marl_bench.training.score_measures import (
+    CALIBRATION_RESPONSES,
+    Scoring,
+    hold_out,
+    pair_accuracy,
+    score_scale,
+    scores_of_texts,
+)
 from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft
 
-CALIBRATION_RESPONSES = 256
 HEAD_STD = 0.02
 """Spread of a new head's weights, as transformers draws them."""
 
@@ -258,134 +258,87 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
 
 
 def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
-    config, data, device = work.config, work.prepared.data, _device()
+    config = work.config
     checkpoints = work.checkpoints("reward_model", sft=sft.digest)
     tokenizer = load_tokenizer(str(sft.folder))
-    training, held_out = _hold_out(data.preferences, share=config.reward_model.held_out_share, seed=config.data.seed)
-    given = config.reward_model.path
-    source = str(Path(given).expanduser()) if given else str(sft.folder)
-    check_same_vocabulary(tokenizer, load_tokenizer(source), name=f"reward model '{source}'")
+    training, held_out = hold_out(
+        work.prepared.data.preferences, share=config.reward_model.held_out_share, seed=config.data.seed
+    )
+    where, given = folder, config.reward_model.path
+    figures: dict[str, Any] = {"trained": given is None}
+    if given is None:
+        figures |= _trained_reward_model(folder, work, sft, checkpoints, training)
+    else:
+        where = Path(given).expanduser()
+    model = load_own_model(where, tokenizer, dtype=config.model.dtype, device=_device())
+    if isinstance(model, ClassifierReward):
+        figures["reads"] = "texts"
+        work.progress.note(
+            f"reward model '{given}': its vocabulary is not the policy's, so it reads texts, and critics start from the SFT model."
+        )
+    scoring = Scoring(work.task, config, tokenizer)
+    if held_out:
+        figures |= {"pairs": len(held_out), "pair_accuracy": pair_accuracy(model, held_out, scoring)}
+    own = make_reward(OWN_REWARD, reward_model=model, dtype=config.model.dtype, device=_device())
+    figures |= score_scale(own, sft.folder, work.prepared.data.rl_prompts, scoring, name="reward model")
+    return _recorded(folder, Stage(where, digest_of_folder(where), work.prepared.digest, figures), checkpoints)
+
+
+def _trained_reward_model(
+    folder: Path, work: SharedWork, sft: Stage, checkpoints: Checkpoints, training: Sequence[PreferencePair]
+) -> dict[str, Any]:
+    """Trains the reward model from the SFT model and writes it; returns figures."""
+    config, data = work.config, work.prepared.data
+    tokenizer = load_tokenizer(str(sft.folder))
+    if not training:
+        raise DataError(
+            "reward model: the data have no preference pairs to train on; give a finished one with --reward-model."
+        )
 
     def load(quantize: str) -> Any:
         pad = tokenizer.pad_token_id
-        return load_reward_model(source, dtype=config.model.dtype, pad_token_id=pad, quantize=quantize)
-
-    def load_new(quantize: str) -> Any:
-        found = load(quantize)
+        found = load_reward_model(str(sft.folder), dtype=config.model.dtype, pad_token_id=pad, quantize=quantize)
         # A zero head would leave the trunk without a gradient at first.
         new_head = torch.Generator().manual_seed(config.data.seed)
         torch.nn.init.normal_(found.score.weight, std=HEAD_STD, generator=new_head)
         return found
 
-    figures: dict[str, Any] = {"trained": given is None}
-    limit, size = config.sampling.max_response_tokens, config.ppo.score_batch_size
-    if given is None:
-        if not training:
-            raise DataError(
-                "reward model: the data have no preference pairs to train on; give a finished one with --reward-model."
-            )
-        run = SupervisedRun(
-            config.reward_model,
-            limit,
-            config.data.seed,
-            work.progress,
-            checkpoints,
-            config.memory.gradient_checkpointing,
-        )
-        model, learning = trained_model(
-            load_new,
-            config.lora,
-            lambda model: train_reward_model(model, tokenizer, training, run),
-            seed=config.data.seed,
-        )
-        figures |= {"training_pairs": len(training)} | learning
-        model.eval()
-        references = [
-            (pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]
-        ]
-        scores = _scores(TokenValues(model).to(device), tokenizer, references, limit=limit, size=size)
-        setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
-        with folder_written_atomically(folder) as temporary:
-            _save(model, tokenizer, temporary)
-    else:
-        model = load("none")
-    values = TokenValues(model).to(device)
-    if held_out:
-        chosen = _scores(values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], limit=limit, size=size)
-        rejected = _scores(
-            values, tokenizer, [(pair.prompt, pair.rejected) for pair in held_out], limit=limit, size=size
-        )
-        figures |= {"pairs": len(held_out), "pair_accuracy": float((chosen > rejected).float().mean())}
-    own = make_reward(OWN_REWARD, reward_model=values, dtype=config.model.dtype, device=device)
-    figures |= _score_scale(own, work, sft, name="reward model")
-    where = Path(source) if given else folder
-    return _recorded(folder, Stage(where, digest_of_folder(where), work.prepared.digest, figures), checkpoints)
+    run = SupervisedRun(
+        config.reward_model,
+        config.sampling.max_response_tokens,
+        config.data.seed,
+        work.progress,
+        checkpoints,
+        config.memory.gradient_checkpointing,
+    )
+    model, figures = trained_model(
+        load,
+        config.lora,
+        lambda model: train_reward_model(model, tokenizer, training, run),
+        seed=config.data.seed,
+    )
+    references = [(pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]]
+    values = TokenValues(model.eval()).to(_device())
+    scores = scores_of_texts(values, references, Scoring(work.task, config, tokenizer))
+    setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
+    with folder_written_atomically(folder) as temporary:
+        _save(model, tokenizer, temporary)
+    return {"training_pairs": len(training), **figures}
 
 
 def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     """Measures the scale of a score that is not the task's own reward alone."""
     config, device, checkpoints = work.config, _device(), work.checkpoints("reward")
     own = _finished(work.run_dir.shared("reward_model"), config.reward_model.path)
-    values = None
-    if own is not None:
-        pad = load_tokenizer(str(sft.folder)).pad_token_id
-        model = load_reward_model(str(own.folder), dtype=config.model.dtype, pad_token_id=pad)
-        values = TokenValues(model).to(device)
-    sources = parse_reward_sources(config.reward.sources)
-    reward = make_reward(sources, reward_model=values, dtype=config.model.dtype, device=device)
-    figures = {"sources": [source.name for source in sources], **_score_scale(reward, work, sft, name="reward")}
-    return _recorded(folder, Stage(folder, reward_digest(config), work.prepared.digest, figures), checkpoints)
-
-
-def _score_scale(reward: Reward, work: SharedWork, sft: Stage, *, name: str) -> dict[str, float]:
-    """Returns mean and spread of the scores of responses that the SFT model samples: the unit in which differences are read."""
-    config = work.config
-    policy = load_policy(str(sft.folder), dtype=config.model.dtype).to(_device())
     tokenizer = load_tokenizer(str(sft.folder))
-    prompts = work.prepared.data.rl_prompts[:CALIBRATION_RESPONSES]
-    sampled = respond(
-        ModelSampler(policy),
-        tokenizer,
-        prompts,
-        settings=sampling_settings(config.sampling),
-        batch_size=config.ppo.sample_batch_size,
-        seed_parts=(config.data.seed, "calibration"),
+    model = None if own is None else load_own_model(own.folder, tokenizer, dtype=config.model.dtype, device=device)
+    sources = parse_reward_sources(config.reward.sources)
+    reward = make_reward(sources, reward_model=model, dtype=config.model.dtype, device=device)
+    scale = score_scale(
+        reward, sft.folder, work.prepared.data.rl_prompts, Scoring(work.task, config, tokenizer), name="reward"
     )
-    batch = ToScore(work.task, prompts, sampled.responses, sampled.samples.tokens, config.ppo.score_batch_size)
-    scored = [score for score in reward.scores(batch) if score is not None]
-    if not scored:
-        raise TrainingError(f"{name}: none of {len(prompts)} SFT samples has a score; all are None.")
-    scores = torch.tensor(scored)
-    spread = float(scores.std(unbiased=False)) if len(scored) > 1 else 1.0  # one sample has no spread
-    if not spread > 0:
-        raise TrainingError(
-            f"{name}: its scores of {len(scored)} SFT samples have a spread of {spread}; it tells no response from another."
-        )
-    return {"score_std": spread, "sft_score_mean": float(scores.mean())}
-
-
-def _scores(
-    values: TokenValues, tokenizer: Any, texts: Sequence[tuple[Prompt, str]], *, limit: int, size: int
-) -> torch.Tensor:
-    device = next(values.parameters()).device
-    prompt_ids, prompt_mask = encode_prompts([prompt for prompt, _ in texts], tokenizer)
-    rows = [encode_response(text, tokenizer, max_response_tokens=limit) for _, text in texts]
-    width = max(len(row) for row in rows)
-    ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in rows])
-    mask = torch.arange(width) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
-    finished = torch.tensor([row[-1] == tokenizer.eos_token_id for row in rows])
-    tokens = Tokens(*(tensor.to(device) for tensor in (prompt_ids, prompt_mask, ids, mask, finished)))
-    return in_micro_batches(lambda part: last_token_scores(values, part), tokens, size=size)
-
-
-def _hold_out(
-    pairs: Sequence[PreferencePair], *, share: float, seed: int
-) -> tuple[list[PreferencePair], list[PreferencePair]]:
-    """Splits off a share of the prompts, so that no prompt is on both sides."""
-    ids = sorted({pair.prompt.id for pair in pairs})
-    random.Random(f"held-out pairs {seed}").shuffle(ids)
-    held = set(ids[: round(share * len(ids))])
-    return [pair for pair in pairs if pair.prompt.id not in held], [pair for pair in pairs if pair.prompt.id in held]
+    figures = {"sources": [source.name for source in sources], **scale}
+    return _recorded(folder, Stage(folder, reward_digest(config), work.prepared.digest, figures), checkpoints)
 
 
 def _save(model: Any, tokenizer: Any, folder: Path) -> None:
