@@ -18,10 +18,12 @@ from marl_bench.models.loading import (
     SCORE_OFFSET,
     load_policy,
     load_reward_model,
+    load_sampling_tokenizer,
     load_tokenizer,
 )
 from marl_bench.models.rewards import ClassifierReward, load_own_model, make_reward
 from marl_bench.models.scoring import TokenValues
+from marl_bench.models.vocabulary import give_rows
 from marl_bench.plugins import callable_digest
 from marl_bench.records import PreferencePair
 from marl_bench.reward_sources import parse_reward_sources, stage_names
@@ -231,7 +233,11 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
         load_tokenizer(str(model_path))  # a folder without a usable tokenizer fails here, before any cell
         stage = Stage(model_path, digest_of_folder(model_path), prepared.digest, {"trained": False})
     else:
-        tokenizer = load_tokenizer(work.base_model)
+        tokenizer = load_tokenizer(work.base_model, may_add_pad=True)
+
+        def load(quantize: str) -> Any:
+            return give_rows(load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize), tokenizer)
+
         run = SupervisedRun(
             config.sft,
             config.sampling.max_response_tokens,
@@ -241,11 +247,14 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
             config.memory.gradient_checkpointing,
         )
         model, figures = trained_model(
-            lambda quantize: load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize),
+            load,
             config.lora,
             lambda model: train_sft(model, tokenizer, prepared.data.sft, run),
             seed=config.data.seed,
         )
+        if load_sampling_tokenizer(work.base_model).pad_token != tokenizer.pad_token:
+            figures["pad_token"] = tokenizer.pad_token
+            work.progress.note(f"model '{work.base_model}': has no pad token; takes '{tokenizer.pad_token}'.")
         with folder_written_atomically(folder) as temporary:
             _save(model, tokenizer, temporary)
         stage = Stage(
