@@ -67,6 +67,7 @@ class Rollout:
             `truncation: bootstrap`.
         token_sampler_log_probs: [B, T] float32, as the engine that sampled gave them, where that is not the policy's own forward pass; 0 on
             padding.
+        groups: One integer a row, the same for responses to the same prompt; gathered when a baseline needs them.
     """
 
     tokens: Tokens
@@ -79,6 +80,7 @@ class Rollout:
     token_offsets: Sequence[Sequence[tuple[int, int]]] | None = None
     end_values: torch.Tensor | None = None
     token_sampler_log_probs: torch.Tensor | None = None
+    groups: Sequence[int] | None = None
 
     def rows(self, index: Sequence[int]) -> Rollout:
         """Returns the chosen rows."""

@@ -5,6 +5,7 @@ import math
 import resource
 import statistics
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,18 @@ from marl_bench.batches import Rollout
 from marl_bench.cell_files import cell_checkpoints, clear_unfinished, save_best_policy, save_models
 from marl_bench.disk_space import full_disk_named, is_disk_full
 from marl_bench.errors import Interrupted, MarlBenchError
-from marl_bench.evaluation.evaluate import Evaluated, evaluate_policy
+from marl_bench.evaluation.evaluate import Evaluated, EvaluationRun, evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.evaluation.results import aggregate
-from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TerminationRule, TrainContext
+from marl_bench.interfaces import (
+    BaselineSpec,
+    PolicyBaseline,
+    PolicyContext,
+    Task,
+    TerminationRule,
+    TrainContext,
+    TrainerBaseline,
+)
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.adapters import NewAdapter, adapter_facts, check_adapters
@@ -44,7 +53,7 @@ from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData, prepare_data
 from marl_bench.training.guards import trouble
 from marl_bench.training.ppo import Budget, PpoRun, train_ppo
-from marl_bench.training.progress import Progress
+from marl_bench.training.progress import Progress, report_step
 from marl_bench.training.rollout import check_needs, roll_out
 from marl_bench.training.shared_stages import (
     SharedStages,
@@ -54,7 +63,9 @@ from marl_bench.training.shared_stages import (
     run_shared_stages,
 )
 from marl_bench.training.state import seed_everything
+from marl_bench.training.text_scores import TextScores
 from marl_bench.training.traces import Tracing, write_macro_traces
+from marl_bench.world import ALONE, World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,26 +77,29 @@ class Trained:
         budget: What the training used.
         arm: What only training could tell of the arm, for the record.
         baseline: What cut the responses into macro actions; None where the shared trainer did not train.
+        best_of: Responses sampled for each one that is evaluated.
     """
 
     actors: Actors
     budget: Budget
     arm: Mapping[str, Any]
     baseline: PolicyBaseline | None = None
+    best_of: int = 1
 
 
 class Worker:
     """Runs jobs of one plan; loads the data once."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, world: World = ALONE) -> None:
         """Loads the plugins of the plan."""
         torch.set_num_threads(plan.threads)
-        self.plan = plan
+        self.plan, self.world = plan, world
         self.registry = Registry(plan.plugin_paths)
         self.spec = self.registry.task(plan.config.task)
         self.task: Task = self.spec.build(task_options(self.spec, plan.config))
         self.metrics = [*self.task.metrics, *make_metrics(plan.config.evaluation.metrics, self.registry)]
         check_metric_names(self.metrics, taken=[self.primary_metric, "oracle"])
+        self._scratch = None if world.is_main else tempfile.TemporaryDirectory()
         self._prepared: PreparedData | None = None
         self._samplers = Samplers(plan.config, log=plan.root / ENGINE_LOG)
 
@@ -93,11 +107,8 @@ class Worker:
         """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
         added = self.metrics[len(self.task.metrics) :]
         pairs = self.prepared().data.sft[:8]
-        measure(
-            added,
-            [pair.prompt for pair in pairs],
-            [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs],
-        )
+        responses = [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs]
+        self.world.on_main("added metrics", lambda: measure(added, [pair.prompt for pair in pairs], responses))
         plan = self.plan
         with full_disk_named(plan.run_dir.root):
             run_shared_stages(
@@ -110,6 +121,7 @@ class Worker:
                     plan.base_model,
                     progress,
                     plan.config_hash,
+                    self.world,
                 )
             )
 
@@ -119,9 +131,9 @@ class Worker:
         if stages is None:
             raise MarlBenchError("the shared stages are not finished; run the experiment from its start.")
         check_same_data(stages, self.prepared())
-        folder = self.plan.run_dir.cell(arm.name, seed)
+        folder = self._folder(arm, seed)
         record = self._first_record(arm, seed, stages)
-        checkpoints = cell_checkpoints(self.plan, arm, record, progress)
+        checkpoints = cell_checkpoints(self.plan, arm, record, progress, self.world)
         with full_disk_named(folder):
             clear_unfinished(folder)
             seed_everything(seed)
@@ -158,30 +170,28 @@ class Worker:
             self._prepared = prepare_data(self.task, config, tokenizer)
         return self._prepared
 
+    def _folder(self, arm: ArmPlan, seed: int) -> Path:
+        """Returns the folder that a cell writes into: what a process beside the first one has to say is the same once more, and goes."""
+        if self._scratch is None:
+            return self.plan.run_dir.cell(arm.name, seed)
+        return Path(self._scratch.name) / arm.name
+
     def _train_and_evaluate(
         self, arm: ArmPlan, checkpoints: Checkpoints, stages: SharedStages, record: RunRecord, progress: Progress
     ) -> RunRecord:
         config, spec, seed = self.plan.config, self.registry.baseline(arm.baseline), record.seed
-        folder = self.plan.run_dir.cell(arm.name, seed)
+        folder = self._folder(arm, seed)
         if spec.kind == "policy":
             trained = self._train(arm, checkpoints, stages, seed, progress)
         else:
             checkpoints.go_on_from(None)
-            reward_model = stages.reward_model.folder if stages.reward_model else None
-            trainer = spec.build()
-            context = TrainContext(stages.sft.folder, reward_model, self.prepared().data, folder, seed)
-            policy = trainer.train(context)  # type: ignore[union-attr]  # kind says which protocol it is
-            source = policy_source(policy, sft=stages.sft.folder, lora=config.lora)
-            trained = Trained(self._actors(stages, policy=source, critic_scale=None), Budget(0, 0, 0), {})
+            trained = self._train_by_itself(arm, seed, folder, stages, spec, progress)
         trained_seconds = checkpoints.seconds()
         evaluated = evaluate_policy(
             trained.actors,
             self.task,
             self.prepared().data.eval_prompts,
-            metrics=self.metrics,
-            config=config,
-            primary_metric=self.primary_metric,
-            seed=seed,
+            EvaluationRun(config, self.metrics, self.primary_metric, seed, trained.best_of),
         )
         result = evaluated.result
         write_jsonl_atomically(folder / SAMPLES, (sample.to_json() for sample in result.samples))
@@ -203,13 +213,16 @@ class Worker:
             unscored=unscored,
             problems=problems,
             higher_is_better=dict(result.higher_is_better),
-            costs=_costs(folder, checkpoints, trained_seconds=trained_seconds, updates=trained.budget.updates),
+            costs=self.world.on_main(
+                "costs",
+                lambda: _costs(folder, checkpoints, trained_seconds=trained_seconds, updates=trained.budget.updates),
+            ),
         )
 
     def _train(
         self, arm: ArmPlan, checkpoints: Checkpoints, stages: SharedStages, seed: int, progress: Progress
     ) -> Trained:
-        folder = self.plan.run_dir.cell(arm.name, seed)
+        folder, world = self._folder(arm, seed), self.world
         config = self.plan.config
         data = self.prepared().data
         ppo = arm.ppo(config)
@@ -235,19 +248,48 @@ class Worker:
         )
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
         merged = lora.save == "merged"
-        save_models(folder, actors, merged=merged)
+        if world.is_main:
+            save_models(folder, actors, merged=merged)
         save_best_policy(folder, actors, checkpoints, merged=merged)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
             facts["rule_content_hash"] = rule.content_hash
         if config.lora.rank is not None:
             facts["lora"] = adapter_facts(actors.trained(), lora)
-        facts["fallbacks"] = sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
+        facts["fallbacks"] = world.on_main(
+            "curve", lambda: sum(line["fallbacks"] for line in read_jsonl(folder / CURVE))
+        )
         return Trained(actors, budget, facts, baseline)
+
+    def _train_by_itself(
+        self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, spec: BaselineSpec, progress: Progress
+    ) -> Trained:
+        config, data, ppo = self.plan.config, self.prepared().data, arm.ppo(self.plan.config)
+        start = self._actors(stages, policy=stages.sft.folder, critic_scale=None)
+        context = TrainContext(
+            sft=stages.sft.folder,
+            reward_model=stages.reward_model.folder if stages.reward_model else None,
+            data=data,
+            cell=folder,
+            seed=seed,
+            ppo=ppo,
+            sampling=config.sampling,
+            updates=ppo.planned_updates(len(data.rl_prompts)),
+            score=TextScores(start, self.task, ppo, stages.score_std),
+            dtype=config.model.dtype,
+            step=lambda done, total, figures: report_step(progress, arm.baseline, done, total, **figures),
+        )
+        trainer: TrainerBaseline = spec.build()  # type: ignore[assignment]  # kind says which protocol it is
+        found = trainer.train(context)
+        budget = Budget(found.updates, found.responses_sampled, found.tokens_sampled)
+        facts = {"best_of": found.best_of} if found.best_of > 1 else {}
+        source = policy_source(found.path, sft=stages.sft.folder, lora=config.lora)
+        actors = self._actors(stages, policy=source, critic_scale=None)
+        return Trained(actors, budget, facts, best_of=found.best_of)
 
     def _write_traces(self, trained: Trained, stages: SharedStages, evaluated: Evaluated, folder: Path) -> list[str]:
         """Writes the macro actions of the first evaluated samples; returns what went wrong."""
-        if trained.baseline is None:
+        if trained.baseline is None or not self.world.is_main:
             return []
         last = list(read_jsonl(folder / CURVE))[-1]
         tracing = Tracing(
@@ -274,9 +316,8 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
-        if self.plan.config.sampler.backend != "transformers":
-            sampler = self._samplers.of(actors.policy, start_from=stages.sft.folder)
-            actors = dataclasses.replace(actors, sampler=sampler)
+        sampler = self._samplers.of(actors, start_from=stages.sft.folder)
+        actors = dataclasses.replace(actors, sampler=sampler, world=self.world)
         return with_memory(actors, self.plan.config.memory)
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
@@ -336,7 +377,7 @@ class Worker:
             config_hash=self.plan.config_hash,
             digests=digests,
             shared=shared,
-            environment=environment(device=device, threads=self.plan.threads),
+            environment=environment(device=device, threads=self.plan.threads, processes=self.world.size),
         )
 
 
@@ -347,11 +388,13 @@ def _costs(folder: Path, checkpoints: Checkpoints, *, trained_seconds: float, up
     seconds |= {"evaluation": ended - trained_seconds, "total": ended}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
     costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak, "finished_at": now()}
-    if updates:
+    if timings:
         # The median: the first update of a worker also pays for what is loaded and compiled once.
         costs["seconds_per_update"] = statistics.median(
             line["rollout_seconds"] + line["update_seconds"] for line in timings
         )
+    elif updates:  # another trainer, which does not tell
+        costs["seconds_per_update"] = trained_seconds / updates
     if notes := checkpoints.notes():
         costs["resumed"] = notes
     return costs

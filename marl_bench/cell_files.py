@@ -21,11 +21,14 @@ from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.progress import Progress
 from marl_bench.training.resume import load_policy_weights
 from marl_bench.training.state import TrainedWeights
+from marl_bench.world import ALONE, World
 
 BEST_POLICY = "best_policy"
 
 
-def cell_checkpoints(plan: Plan, arm: ArmPlan, record: RunRecord, progress: Progress) -> Checkpoints:
+def cell_checkpoints(
+    plan: Plan, arm: ArmPlan, record: RunRecord, progress: Progress, world: World = ALONE
+) -> Checkpoints:
     """Returns the checkpoints of a cell, which know all that the cell stands on."""
     folder = plan.run_dir.cell(arm.name, record.seed)
     return Checkpoints(
@@ -35,6 +38,7 @@ def cell_checkpoints(plan: Plan, arm: ArmPlan, record: RunRecord, progress: Prog
         versions={"baseline version": arm.version, "rule hash": arm.rule.hash if arm.rule else None},
         lines=(folder / CURVE, folder / TIMINGS),
         say=progress.note,
+        world=world,
     )
 
 
@@ -58,7 +62,7 @@ def save_models(folder: Path, actors: Actors, *, merged: bool) -> None:
 def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints, *, merged: bool) -> None:
     """Writes the policy with the best training score beside the last one, where it was asked for; the last one stays in memory."""
     best = checkpoints.best() if checkpoints.settings.keep_best else None
-    if best is None:
+    if best is None or not checkpoints.world.is_main:
         return
     weights = TrainedWeights(actors.policy)
     last = {name: weight.clone() for name, weight in weights.state_dict().items()}

@@ -166,6 +166,12 @@ class PpoConfig(Section):
         1e-4, gt=0, description="largest |ratio - 1| allowed at the first optimizer step in fp32"
     )
 
+    group_size: int = Field(
+        4,
+        ge=2,
+        description="responses sampled for each prompt of an update by baselines that compare them (rloo, grpo)",
+    )
+
     def method_options(self) -> MethodOptions:
         """Returns the preset's options with those that are set here put over them."""
         preset = METHOD_PRESETS[self.method]
@@ -230,7 +236,7 @@ class GuardConfig(Section):
     max_skipped_steps: int = Field(3, ge=1, description="more optimizer steps left out in a row stop the training")
     exploding_kl: Reaction = Field("warn", description="the KL to the reference is, or grows, above a limit")
     max_kl: float = Field(200.0, gt=0, description="nats a response, mean over an update")
-    max_kl_growth: float = Field(10.0, gt=1, description="times the KL of the update before, counted from 1 nat")
+    max_kl_growth: float = Field(10.0, gt=1, description="times the KL of the update before, counted from 5 nats")
     collapsed_entropy: Reaction = Field("warn", description="the policy has become sure of every token")
     min_entropy_share: float = Field(0.1, ge=0, lt=1, description="of the first update's mean entropy")
     min_entropy: float = Field(0.0, ge=0, description="nats a token, mean over an update; 0 switches it off")
@@ -393,12 +399,14 @@ class RunConfig(Section):
     def hashed_part(self) -> dict[str, Any]:
         """Returns what the shared stages and the cells compute: all but arms, seeds, checkpoints, and guards that only warn or stop.
 
-        The sections of large models count where they differ from their defaults only, so that hashes from before they were there hold.
+        Sections and keys that came later count where they differ from their defaults only, so that hashes from before they were there hold.
         """
         later = ("lora", "memory", "sampler")
         unchanged = {name for name in later if getattr(self, name) == type(getattr(self, name))()}
         part = self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", "guards", *unchanged})
         if self.ppo.warmup_updates is None:
             del part["ppo"]["warmup_updates"]
+        if self.ppo.group_size == PpoConfig.model_fields["group_size"].default:
+            del part["ppo"]["group_size"]
         # A run that a guard has stopped goes on from its checkpoint once the guard is told to warn.
         return {**part, "guards": {"not_finite": "skip"}} if self.guards.not_finite == "skip" else part

@@ -6,6 +6,7 @@ traceback) and exits with `exit_status`.
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class MarlBenchError(Exception):
@@ -156,7 +157,26 @@ class CellFailedError(MarlBenchError, RuntimeError):
         self.comparison = comparison
 
 
+class ElsewhereError(MarlBenchError, RuntimeError):
+    """Another process of the same run failed and says so itself; carries its exit status.
+
+    Attributes:
+        failure: What it told.
+        where: The exchange at whose end it told.
+    """
+
+    def __init__(self, text: str, *, exit_status: int = 1, failure: Any = None, where: str = "") -> None:
+        super().__init__(text)
+        self.exit_status, self.failure, self.where = exit_status, failure, where
+
+
 class Interrupted(MarlBenchError):  # noqa: N818 (an interruption is not an error of anyone)
     """The user pressed Ctrl-C, or the system asked to end; the write in progress was finished."""
 
     exit_status = 130
+
+
+class ProcessLostError(Interrupted):
+    """Another process of the same run has gone without a word, killed perhaps."""
+
+    exit_status = 1

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
-from marl_bench.errors import DiskFullError, Interrupted, MarlBenchError
+from marl_bench.errors import DiskFullError, ElsewhereError, Interrupted, MarlBenchError, ProcessLostError
+from marl_bench.launch import WORKER_ENVIRONMENT
 from marl_bench.planning import ArmPlan, Plan
 from marl_bench.run_dir import works_in
+from marl_bench.world import ALONE, World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +89,7 @@ class LocalExecutor:
         self._stop = multiprocessing.get_context("spawn").Event()
         # Workers inherit these; torch reads them when it is imported.
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(plan.threads)
-        os.environ.update(
-            TOKENIZERS_PARALLELISM="false", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1"
-        )
+        os.environ.update(WORKER_ENVIRONMENT)
         # glibc returns the memory of every tensor to the system and asks for it again; two busy workers spend a third of their time so.
         for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
             os.environ.setdefault(name, "2000000000")
@@ -258,41 +258,65 @@ def _take_jobs(plan: Plan, connection: Connection, stop: Any) -> None:
         except (EOFError, OSError):
             return
         connection.send(Event(job, "started"))
-        try:
+
+        def work(job: Job = job) -> None:
+            nonlocal worker
             if worker is None:
-                worker = _make_worker(plan)
-            progress = _PipeProgress(connection, job, stop)
-            if job.arm is None:
-                worker.run_shared(progress)
-            else:
-                worker.run_cell(job.arm, job.seed, progress)
-            event = Event(job, "done")
-        except Interrupted:
-            event = Event(job, "stopped")
-        except MarlBenchError as error:
-            event = Event(
-                job,
-                "failed",
-                error=str(error),
-                traceback=traceback.format_exc(),
-                exit_status=error.exit_status,
-                disk_full=isinstance(error, DiskFullError),
-            )
-        except Exception as error:  # noqa: BLE001 (one cell's failure must not end the others)
-            event = Event(job, "failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+                worker = make_worker(plan)
+            run_job(worker, job, _PipeProgress(connection, job, stop))
+
+        event = last_event(job, work)
         try:
             connection.send(event)
         except OSError:
             return
 
 
-def _make_worker(plan: Plan) -> Any:
+def last_event(job: Job, work: Callable[[], None]) -> Event:
+    """Does the work of a job and returns its last event, whatever happens.
+
+    Raises:
+        ProcessLostError: There is nobody to go on with.
+    """
+    try:
+        work()
+    except ProcessLostError:
+        raise
+    except Interrupted:
+        return Event(job, "stopped")
+    except MarlBenchError as error:
+        if error.exit_status == Interrupted.exit_status:
+            return Event(job, "stopped")
+        told = isinstance(error, ElsewhereError) and error.failure is not None
+        return Event(
+            job,
+            "failed",
+            error=str(error),
+            traceback=error.failure.traceback if told else traceback.format_exc(),  # type: ignore[attr-defined]  # told says so
+            exit_status=error.exit_status,
+            disk_full=isinstance(error, DiskFullError),
+        )
+    except Exception as error:  # noqa: BLE001 (one cell's failure must not end the others)
+        return Event(job, "failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+    return Event(job, "done")
+
+
+def run_job(worker: Any, job: Job, progress: Any) -> None:
+    """Lets a worker do a job."""
+    if job.arm is None:
+        worker.run_shared(progress)
+    else:
+        worker.run_cell(job.arm, job.seed, progress)
+
+
+def make_worker(plan: Plan, world: World = ALONE) -> Any:
+    """Returns what runs the jobs of a plan in this process; imports torch and all that the models need."""
     from transformers.utils import logging
 
-    from marl_bench.cell import Worker  # imports torch and all that the models need
+    from marl_bench.cell import Worker
 
     logging.set_verbosity_error()  # a reward model's new head would be announced as a defect
-    return Worker(plan)
+    return Worker(plan, world)
 
 
 def _die_with_parent() -> None:

@@ -32,6 +32,8 @@ from marl_bench.run_dir import (
     read_record,
     remove_leftovers,
 )
+from marl_bench.together import TogetherExecutor
+from marl_bench.world import ALONE, World
 
 Listener = Callable[[Event], None]
 
@@ -92,8 +94,13 @@ def run(
     return run_plan(plan, listener=listener)
 
 
-def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
+def run_plan(plan: Plan, *, listener: Listener | None = None, world: World = ALONE) -> Comparison:
     """Runs what is missing of a plan, writes the report and returns the comparison.
+
+    Args:
+        plan: What to do.
+        listener: Called with every event.
+        world: The processes that work on every cell together; this one is the first of them, the others `follow`.
 
     Raises:
         RunFolderError: The folder cannot be used.
@@ -110,7 +117,7 @@ def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
         todo = remaining(plan)
         failures: list[Event] = []
         if todo.shared or todo.cells:
-            with LocalExecutor(plan, listener or (lambda _: None)) as executor:
+            with _executor(plan, listener or (lambda _: None), world) as executor:
                 if todo.shared:
                     _raise_failure(executor.run([Job(None)]))
                 failures = executor.run(todo.cells)
@@ -120,6 +127,10 @@ def run_plan(plan: Plan, *, listener: Listener | None = None) -> Comparison:
     if failures:
         raise _cells_failed(failures, plan, comparison)
     return comparison
+
+
+def _executor(plan: Plan, listener: Listener, world: World) -> LocalExecutor | TogetherExecutor:
+    return LocalExecutor(plan, listener) if world.size == 1 else TogetherExecutor(plan, listener, world)
 
 
 def _tidy(run_dir: RunDir) -> None:

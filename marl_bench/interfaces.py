@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
-from marl_bench.config import PpoConfig, Section
+from marl_bench.config import PpoConfig, SamplingConfig, Section
 from marl_bench.records import Prompt, Response, TaskData
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class PolicyBaseline(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Of: critic, end_values, and what its termination rule needs."""
+        """Of: critic, end_values, groups (`ppo.group_size` responses a prompt), and what its termination rule needs."""
         ...
 
     def segment(self, rollout: Rollout) -> Segmentation:
@@ -246,9 +246,28 @@ class PolicyBaseline(Protocol):
 class TrainerBaseline(Protocol):
     """Trains by itself, or not at all."""
 
-    def train(self, context: TrainContext) -> Path:
-        """Returns the `from_pretrained` folder of the policy to evaluate."""
+    def train(self, context: TrainContext) -> PolicyFolder:
+        """Returns the policy to evaluate and what its training used."""
         ...
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyFolder:
+    """What a baseline that trains by itself leaves.
+
+    Attributes:
+        path: `from_pretrained` folder of the policy.
+        updates: Updates of the policy, each on one batch of responses or examples.
+        responses_sampled: Responses sampled in training.
+        tokens_sampled: Their tokens.
+        best_of: Responses sampled for each one that is evaluated: the one with the highest score is.
+    """
+
+    path: Path
+    updates: int = 0
+    responses_sampled: int = 0
+    tokens_sampled: int = 0
+    best_of: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,6 +280,12 @@ class TrainContext:
         data: The task's data.
         cell: Folder of the cell.
         seed: Seed of the cell.
+        ppo: Settings of the trainer with the arm's options put over them: batch, learning rate, KL coefficient.
+        sampling: How responses are drawn.
+        updates: Updates that PPO makes on these prompts, so that arms can be compared at equal numbers of sampled responses.
+        score: Gives the scores of responses as PPO's reward has them: scaled, clipped, less the penalty for a missing EOS; None = unscored.
+        dtype: Of the weights.
+        step: Told how many of all optimizer steps are done, with figures; raises if the user wants to stop.
     """
 
     sft: Path
@@ -268,6 +293,12 @@ class TrainContext:
     data: TaskData
     cell: Path
     seed: int
+    ppo: PpoConfig
+    sampling: SamplingConfig
+    updates: int
+    score: Callable[[Sequence[Prompt], Sequence[Response]], Sequence[float | None]]
+    dtype: str
+    step: Callable[[int, int, Mapping[str, float]], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,6 +326,7 @@ class BaselineSpec:
         summary: One line for `list`.
         build: Makes the baseline: from a `PolicyContext` (kind `policy`) or from nothing (kind `trainer`).
         kind: Whether the shared trainer runs it, or it trains by itself.
+        samples: For kind `trainer`: whether it samples responses in training; the shared trainer always does.
         role: What it is in a comparison: the start, the token arm, a control, a macro arm, or anything else.
         default_rule: Rule of a bare `--arm ID`; None if the baseline takes no rule.
         isolates: For controls: one sentence on what is left when the control is taken off.
@@ -308,6 +340,7 @@ class BaselineSpec:
     summary: str
     build: Callable[..., PolicyBaseline | TrainerBaseline]
     kind: Literal["policy", "trainer"] = "policy"
+    samples: bool = False
     role: Literal["start", "token", "control", "macro", "other"] = "other"
     default_rule: str | None = None
     isolates: str = ""

@@ -60,7 +60,7 @@ class ArmPlan:
         label: Canonical arm text.
         baseline: Id of the baseline.
         version: Version of the baseline.
-        trained: True if the shared trainer runs it.
+        trained: True if it samples responses in training.
         rule: Its termination rule, or None.
         options: The arm's own values of `ppo` keys.
     """
@@ -233,7 +233,7 @@ def plan_arm(text: str, config: RunConfig, registry: Registry) -> ArmPlan:
         label,
         spec.id,
         spec.version,
-        spec.kind == "policy",
+        spec.kind == "policy" or spec.samples,
         rule,
         parsed.options,
     )

@@ -22,8 +22,14 @@ PACKAGES = (
 )
 
 
-def environment(*, device: str, threads: int) -> dict[str, Any]:
-    """Returns package versions, platform, device, threads, and the git state of this package's source if it is a checkout."""
+def environment(*, device: str, threads: int, processes: int = 1) -> dict[str, Any]:
+    """Returns package versions, platform, device, threads, what is reproducible, and the git state of the source if it is a checkout.
+
+    Args:
+        device: Name of the device.
+        threads: Of each process.
+        processes: That trained together; one needs no mention.
+    """
     commit, dirty = _git_state(Path(__file__).parent)
     return {
         "packages": {name: _version(name) for name in PACKAGES},
@@ -32,9 +38,20 @@ def environment(*, device: str, threads: int) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "device": device,
         "threads": threads,
+        **({"processes": processes} if processes > 1 else {}),
+        "reproducible": _reproducible(device),
         "git_commit": commit,
         "git_dirty": dirty,
     }
+
+
+def _reproducible(device: str) -> str:
+    """Returns what the same command gives again, with the same packages."""
+    if device == "cpu":
+        return (
+            "bit for bit on this machine with these threads and batch sizes, in any order of cells, interrupted or not"
+        )
+    return "up to rounding: prompts, seeds and orders are the same; kernels of a GPU may add in another order each time"
 
 
 def now() -> str:

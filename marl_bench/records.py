@@ -185,7 +185,7 @@ class RunRecord:
         problems: Sentences on what could not be measured.
         costs: `seconds` by stage, `peak_memory_mib`, `finished_at` (UTC; older records have none); everything from the clock stands here
             and nowhere else.
-        environment: `packages`, `python`, `platform`, `device`, `threads`, `git_commit`, `git_dirty`.
+        environment: `packages`, `python`, `platform`, `device`, `threads`, `reproducible`, `git_commit`, `git_dirty`.
         error: Text of the error of a failed cell.
         schema_version: Version of this record's layout.
     """

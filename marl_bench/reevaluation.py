@@ -10,7 +10,7 @@ from typing import Any
 from marl_bench.config import RunConfig
 from marl_bench.config_layers import with_overrides
 from marl_bench.errors import ConfigError
-from marl_bench.evaluation.evaluate import evaluate_policy
+from marl_bench.evaluation.evaluate import EvaluationRun, evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names
 from marl_bench.evaluation.results import aggregate
 from marl_bench.finished_run import FinishedRun, open_run
@@ -161,7 +161,8 @@ def _trace_cell(run: FinishedRun, cell: Cell) -> list[str]:
         return []
     actors = run.actors(cell)
     tracing = run.tracing(cell, actors)
-    assert tracing is not None  # the shared trainer has trained it
+    if tracing is None:  # another trainer has trained it
+        return []
     samples = cell.samples[:TRACED_SAMPLES]
     sampled = stored_responses(
         actors.policy,
@@ -187,10 +188,13 @@ def _evaluate_cell(planned: Evaluation, cell: Cell, folder: Path) -> None:
         actors,
         planned.task,
         planned.prepared.data.eval_prompts,
-        metrics=planned.metrics,
-        config=planned.config,
-        primary_metric=cell.record.task["primary_metric"],
-        seed=cell.record.seed,
+        EvaluationRun(
+            planned.config,
+            planned.metrics,
+            cell.record.task["primary_metric"],
+            cell.record.seed,
+            cell.record.arm.get("best_of", 1),
+        ),
     )
     result = evaluated.result
     metrics, unscored = aggregate(result, score=cell.record.task["primary_metric"])

@@ -59,6 +59,7 @@ def test_help_and_lists_import_nothing_heavy(cli):
         ["compare", "--help"],
         ["reference", "--help"],
         ["history", "--help"],
+        ["watch", "--help"],
         ["execute", "--help"],
         ["doctor", "--help"],
     ):

@@ -1,12 +1,17 @@
 """Files of an experiment: atomic, owned, locked."""
 
+import fcntl
 import json
+import threading
 
 import pytest
 
+from marl_bench import run_dir
 from marl_bench.errors import RecordError, RunFolderError
 from marl_bench.records import EvalSample, Response, RunRecord
 from marl_bench.run_dir import (
+    LOCK,
+    WORKERS_LOCK,
     RunDir,
     append_jsonl,
     claim,
@@ -16,6 +21,8 @@ from marl_bench.run_dir import (
     make_writable,
     read_cells,
     read_jsonl,
+    remove_leftovers,
+    works_in,
     write_json_atomically,
     write_text_atomically,
 )
@@ -85,6 +92,51 @@ def test_a_second_process_on_one_folder_is_refused(tmp_path):
         pass
     with locked(RunDir(tmp_path)):
         pass
+
+
+def test_a_new_process_waits_for_the_workers_of_one_that_was_killed(tmp_path, monkeypatch):
+    run = RunDir(tmp_path)
+    with works_in(run):
+        with monkeypatch.context() as patch:
+            patch.setattr(run_dir, "_ORPHAN_SECONDS", 0.1)
+            with (
+                pytest.raises(RunFolderError, match="worker processes of a marl-bench that has ended still work"),
+                locked(run),
+            ):
+                pass
+        order = []
+
+        def second():
+            with locked(run):
+                order.append("second")
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        order.append("worker ends")
+    thread.join()
+    assert order == ["worker ends", "second"]
+
+
+def test_workers_of_one_process_work_side_by_side(tmp_path):
+    run = RunDir(tmp_path)
+    with (
+        locked(run),
+        works_in(run),
+        works_in(run),
+        (tmp_path / WORKERS_LOCK).open("a") as file,
+        pytest.raises(BlockingIOError),
+    ):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_what_a_killed_write_left_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / ".policy.abc12").mkdir()
+    (tmp_path / ".policy.abc12" / "half").write_text("x")
+    (tmp_path / ".record.json.xyz").write_text("{")
+    for name in (LOCK, WORKERS_LOCK, "record.json"):
+        (tmp_path / name).write_text("")
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([LOCK, WORKERS_LOCK, "record.json"])
 
 
 def test_records_and_samples_survive_the_disk(tmp_path):

@@ -1,16 +1,14 @@
 """The start of every arm: the SFT model as it is."""
 
-from pathlib import Path
-
-from marl_bench.interfaces import BaselineSpec, TrainContext
+from marl_bench.interfaces import BaselineSpec, PolicyFolder, TrainContext
 
 
 class NoTraining:
     """Evaluates the SFT model itself."""
 
-    def train(self, context: TrainContext) -> Path:
+    def train(self, context: TrainContext) -> PolicyFolder:
         """Returns the SFT model's folder."""
-        return context.sft
+        return PolicyFolder(context.sft)
 
 
 BASELINE = BaselineSpec(

@@ -180,6 +180,60 @@ def judge(
     _write(as_json(result), json)
 
 
+@app.command(
+    epilog="Examples:  marl-bench bench ppo --against trl --install-peer --json bench.json --markdown bench.md  |  "
+    "marl-bench bench ppo --against trl --peer-python ENVIRONMENT/bin/python --only '10 M'  |  marl-bench bench ppo"
+)
+def ppo(  # noqa: PLR0913 (each is an option)
+    against: Annotated[
+        Literal["trl"] | None,
+        typer.Option(help="Peer; trl: the PPO trainer of TRL 1.12.0, its last. None measures marl-bench alone."),
+    ] = None,
+    peer_python: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The peer's interpreter, in an environment of its own.")
+    ] = None,
+    install_peer: Annotated[
+        bool, typer.Option("--install-peer", help="Make the peer's environment in the cache folder if it is not there.")
+    ] = False,
+    only: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only cases whose names have this in them: tiny, '1 epoch', ...")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Rounds of each case, in place of its own number (3 to 7).")
+    ] = None,
+    threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of each trainer.")] = 1,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every measured number.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the tables.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Time one PPO update by phase against a peer's trainer: same weights, prompts, lengths and settings; about 8 minutes.
+
+    Each trainer is a process of its own, and they take turns, so that only one is ever busy.
+    """
+    from marl_bench.bench import ppo_report
+    from marl_bench.bench.peer_environment import find_python
+    from marl_bench.bench.ppo import PpoBenchSettings, as_json, bench_ppo, turns_of
+    from marl_bench.bench.ppo_cases import CASES, chosen_cases
+    from marl_bench.display import counted
+
+    if against is None and (peer_python or install_peer):
+        raise ConfigError("--peer-python, --install-peer: there is no peer without --against; give --against trl.")
+    cases = chosen_cases(CASES, only=only, rounds=rounds)
+    python = find_python(against, peer_python, install=install_peer) if against is not None else None
+    settings = PpoBenchSettings(peer=against, peer_python=python, threads=threads)
+    with counted("round", done=0, total=sum(map(turns_of, cases)), quiet=quiet) as show:
+        result = bench_ppo(cases, settings, show=show)
+    _show(ppo_report.tables(result))
+    _write(as_json(result), json, noun="Numbers")
+    if markdown is not None:
+        shown = [f" --against {against}"] if against else []
+        shown += [f" --only '{only}'"] if only else []
+        shown += [f" --rounds {rounds}"] if rounds else []
+        shown += [f" --threads {threads}"] if threads != 1 else []
+        command = f"marl-bench bench ppo{''.join(shown)} --json bench.json --markdown bench.md"
+        _write_file(ppo_report.as_markdown(result, command=command), markdown, "--markdown")
+
+
 def _show(found: "list[Table]") -> None:
     from marl_bench.reporting.rendering import as_plain_text, as_rich_table
 

@@ -1,5 +1,6 @@
 """The command line: every verb in the order of the help. Nothing heavy is imported before a verb needs it."""
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from marl_bench.cli.execute import doctor, execute
 from marl_bench.cli.history import history
 from marl_bench.cli.judge import app as judge_app
 from marl_bench.cli.labels import add_label_verbs
+from marl_bench.cli.leaderboard import leaderboard
 from marl_bench.cli.listing import list_
 from marl_bench.cli.reference import app as reference_app
 from marl_bench.cli.report import report
@@ -23,7 +25,9 @@ from marl_bench.cli.rules import app as rule_app
 from marl_bench.cli.run import run
 from marl_bench.cli.sweeps import best_of_n, sweep_temperature
 from marl_bench.cli.task import app as task_app
-from marl_bench.errors import MarlBenchError
+from marl_bench.cli.watch import watch
+from marl_bench.errors import ConfigError, ElsewhereError, MarlBenchError
+from marl_bench.launch import read_launch
 
 app = typer.Typer(
     name="marl-bench",
@@ -39,6 +43,9 @@ app.command(
     epilog="Examples:  marl-bench run --task tldr  |  marl-bench run --task tldr --seeds 3 --set ppo.updates=80  |  "
     "marl-bench run --task tldr --arm token_ppo --arm 'macro_ppo:fixed(n=10)' --data FOLDER  |  marl-bench run --dry-run"
 )(run)
+app.command(
+    epilog="Examples:  marl-bench watch results/tldr-tiny-1a2b3c4d  |  marl-bench watch RUN --metric score,oracle --once"
+)(watch)
 app.command(
     epilog="Examples:  marl-bench report results/tldr-tiny-1a2b3c4d  |  marl-bench report RUN --format latex,svg,json --out paper"
 )(report)
@@ -57,6 +64,7 @@ app.command("sweep-temperature", epilog="Example: marl-bench sweep-temperature r
 )
 app.command(epilog="Example: marl-bench diagnose results/RUN --arm macro_ppo:fixed(n=5)")(diagnose)
 app.command(epilog="Example: marl-bench history results results/reference --metric oracle --plot history.png")(history)
+app.command(epilog="Example: marl-bench leaderboard results --out leaderboard.html")(leaderboard)
 app.command(
     epilog="Examples:  marl-bench execute --samples samples.jsonl --problems humaneval  |  "
     "marl-bench execute --samples samples.jsonl --problems FOLDER --k 1,5,10 --timeout 4"
@@ -77,7 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     try:
+        _check_launch(given)
         app([argument for argument in given if argument != "--debug"])
+    except ElsewhereError as error:
+        sys.exit(error.exit_status)  # the process that failed says why
     except MarlBenchError as error:
         if debug:
             traceback.print_exc()
@@ -87,6 +98,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("marl-bench: interrupted; the same command again goes on from what is finished.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
+
+
+def _check_launch(arguments: Sequence[str]) -> None:
+    """Checks that only the verb that can is run by several processes; each would do all of the work of another one.
+
+    Raises:
+        ConfigError: Another verb is.
+        ElsewhereError: Likewise, and this is not the first process.
+    """
+    launch = read_launch(os.environ)
+    if launch is not None and arguments[:1] != ["run"]:
+        if launch.rank:
+            raise ElsewhereError("", exit_status=ConfigError.exit_status)
+        verb = arguments[0] if arguments else ""
+        raise ConfigError(f"marl-bench {verb}: is the work of one process; only run goes with torchrun.")
 
 
 def _print_version(wanted: bool) -> None:

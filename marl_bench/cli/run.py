@@ -1,5 +1,6 @@
 """The verb `marl-bench run`."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from marl_bench.display import Display
     from marl_bench.planning import Plan
     from marl_bench.plugins import Registry
+    from marl_bench.world import World
 
 DEFAULT_PRESET = "tiny"
 
@@ -110,10 +112,11 @@ def run(  # noqa: PLR0913 (one parameter an option)
 ) -> None:
     """Train and compare the arms of a task; the same command again goes on from what is finished."""
     from marl_bench.controls import add_controls
-    from marl_bench.experiment import check_plan, default_jobs, run_plan
+    from marl_bench.experiment import check_plan, default_jobs
+    from marl_bench.launch import forget_launch, joined, read_launch
     from marl_bench.planning import make_plan
     from marl_bench.plugins import Registry
-    from marl_bench.reporting.comparison import Comparison
+    from marl_bench.together import check_world, follow, leading
 
     if gpu is not None and not dry_run:
         raise ConfigError(f"--gpu {gpu}: is what --dry-run estimates for; a run takes the GPUs that are there.")
@@ -130,32 +133,62 @@ def run(  # noqa: PLR0913 (one parameter an option)
         "--sampler": ("sampler.backend", sampler),
         "--limit": ("data.limit", limit),
     }
-    registry = Registry(plugin or [])
-    resolved = _resolved(preset, config, options, set_ or [], registry)
-    if with_controls:
-        resolved = add_controls(resolved, registry)
-    plan = make_plan(resolved, registry, out=out, jobs=jobs or default_jobs(resolved.config), threads=threads)
-    for warning in plan.warnings():
-        typer.echo(f"Warning: {warning}", err=True)
-    check_plan(plan)
-    if judge is not None:
-        check_judge(judge, base_url)
-    if dry_run:
-        from marl_bench.cli.dry_run import show_plan
+    launch = read_launch(os.environ)
+    if launch is None:
+        forget_launch(os.environ)
 
-        show_plan(plan, resolved, registry.task(plan.config.task), gpu=gpu, gpus=gpus)
-        return
+    def planned(size: int) -> tuple["Registry", "ResolvedConfig", "Plan"]:
+        registry = Registry(plugin or [])
+        resolved = _resolved(preset, config, options, set_ or [], registry)
+        if with_controls:
+            resolved = add_controls(resolved, registry)
+        # Several processes work on one cell together, so there is one cell at a time.
+        plan = make_plan(
+            resolved, registry, out=out, jobs=1 if size > 1 else jobs or default_jobs(resolved.config), threads=threads
+        )
+        check_world(plan, size)
+        check_plan(plan)
+        if judge is not None:
+            check_judge(judge, base_url)
+        return registry, resolved, plan
+
+    with joined(launch) as world:
+        registry, resolved, plan = world.together("settings", lambda: planned(world.size))
+        if not world.is_main:
+            follow(world, plan)
+            return
+        with leading(world):
+            if world.size > 1 and jobs is not None:
+                typer.echo(
+                    f"Warning: --jobs {jobs} has no effect under torchrun: its {world.size} processes work on one cell together.",
+                    err=True,
+                )
+            for warning in plan.warnings():
+                typer.echo(f"Warning: {warning}", err=True)
+            if dry_run:
+                from marl_bench.cli.dry_run import show_plan
+
+                show_plan(plan, resolved, registry.task(plan.config.task), gpu=gpu, gpus=gpus)
+                return
+            _run(plan, world, quiet=quiet)
+            if judge is not None:
+                judge_complete_run(plan.root, judge, base_url, registry=registry, quiet=quiet)
+
+
+def _run(plan: "Plan", world: "World", *, quiet: bool) -> None:
+    """Runs the plan and shows its results."""
+    from marl_bench.experiment import run_plan
+    from marl_bench.reporting.comparison import Comparison
+
     with _display(plan, quiet=quiet) as display:
         try:
-            comparison = run_plan(plan, listener=display.show)
+            comparison = run_plan(plan, listener=display.show, world=world)
         except CellFailedError as error:
             if isinstance(error.comparison, Comparison):
                 show_comparison(error.comparison)  # what did not fail is a result
             raise
     show_comparison(comparison)
     typer.echo(f"Page: {plan.root / 'report.html'}\nReport: {plan.root / 'report.md'}")
-    if judge is not None:
-        judge_complete_run(plan.root, judge, base_url, registry=registry, quiet=quiet)
 
 
 def _resolved(

@@ -10,6 +10,7 @@ import torch
 from marl_bench.config import LoraConfig, MemoryConfig
 from marl_bench.models.adapters import NewAdapter, base_quantization, critic_on, with_new_adapter, with_stored_adapter
 from marl_bench.models.batch_sizes import BatchSize, batch_size
+from marl_bench.models.forward import forward_plan
 from marl_bench.models.halving_sampler import HalvingSampler
 from marl_bench.models.loading import (
     ADAPTER,
@@ -27,6 +28,7 @@ from marl_bench.models.sampling import ModelSampler, Sampler
 from marl_bench.models.scoring import TokenValues
 from marl_bench.reward_sources import OWN, RewardSource
 from marl_bench.score_parts import Reward
+from marl_bench.world import ALONE, World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Actors:
         memory: What is traded for memory; `models.memory.with_memory` sets it and does what it asks for.
         notes: Options that a model cannot do and what is done instead.
         offload: Moves models to the CPU while they are not used, or None.
+        world: The processes that have the same models, each for its share of the rows.
     """
 
     tokenizer: Any
@@ -59,15 +62,15 @@ class Actors:
 
     def micro_batch(self, rows: int) -> BatchSize:
         """Returns the size of a training forward pass; `rows` is for those without a limit on tokens."""
-        return batch_size(rows, self.memory.micro_batch_tokens, packed=self.memory.packing)
+        return batch_size(rows, self.memory.micro_batch_tokens, forward_plan(self.policy).rows)
 
     def score_batch(self, rows: int) -> BatchSize:
         """Returns the size of a forward pass without gradients."""
-        return batch_size(rows, self.memory.score_batch_tokens, packed=self.memory.packing)
+        return batch_size(rows, self.memory.score_batch_tokens, forward_plan(self.reference).rows)
 
     def sample_batch(self, rows: int) -> BatchSize:
         """Returns the size of a batch that is sampled at once."""
-        return batch_size(rows, self.memory.sample_batch_tokens, packed=False)
+        return batch_size(rows, self.memory.sample_batch_tokens, "aligned")
 
     def rest(self) -> None:
         """Sends models that wait on the CPU back there."""
@@ -78,6 +81,8 @@ class Actors:
         """Returns the models that training changes, policy and critic if there is one, as transformers knows them."""
         critic = {} if self.critic is None else {"critic": self.critic.classifier}
         return {"policy": self.policy, **critic}
+
+    world: World = ALONE
 
 
 OWN_REWARD = (RewardSource(OWN, 1.0, "task", ""),)

@@ -3,8 +3,12 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 from marl_bench.errors import ConfigError
+
+Rows = Literal["aligned", "joined", "packed"]
+"""How rows stand in a model's input; `models.forward.layout` says what that means."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,24 +18,24 @@ class BatchSize:
     Attributes:
         rows: At most so many rows.
         tokens: At most so many tokens, padding included, or None for no such limit.
-        packed: True where rows are packed: there is no padding to count.
+        rows_are: How rows stand in the model's input, which decides how much padding there is.
     """
 
     rows: int = sys.maxsize
     tokens: int | None = None
-    packed: bool = False
+    rows_are: Rows = "aligned"
 
 
-def batch_size(rows: int, tokens: int | None, *, packed: bool) -> BatchSize:
-    """Returns a limit of tokens, packed or padded, or of rows where there is none."""
-    return BatchSize(rows) if tokens is None else BatchSize(tokens=tokens, packed=packed)
+def batch_size(rows: int, tokens: int | None, rows_are: Rows) -> BatchSize:
+    """Returns a limit of tokens, or of rows where there is none."""
+    return BatchSize(rows) if tokens is None else BatchSize(tokens=tokens, rows_are=rows_are)
 
 
 def groups_of_rows(lengths: Sequence[tuple[int, int]], size: BatchSize) -> list[int]:
     """Returns the number of rows of each micro-batch; rows are taken in the order given.
 
     Args:
-        lengths: Tokens of prompt and response of each row; the prompts of a micro-batch are padded to its longest, so are the responses.
+        lengths: Tokens of prompt and response of each row.
         size: The limit.
 
     Raises:
@@ -40,18 +44,25 @@ def groups_of_rows(lengths: Sequence[tuple[int, int]], size: BatchSize) -> list[
     if size.tokens is None:
         return [min(size.rows, len(lengths) - start) for start in range(0, len(lengths), size.rows)]
     groups: list[int] = []
-    rows, prompt, response, real = 0, 0, 0, 0
+    group: list[tuple[int, int]] = []
     for row_prompt, row_response in lengths:
         if row_prompt + row_response > size.tokens:
             raise ConfigError(
                 f"memory: a row of {row_prompt} + {row_response} = {row_prompt + row_response} tokens (prompt + response) is longer "
                 f"than a micro-batch of {size.tokens} tokens; raise memory.micro_batch_tokens and its kind to at least that."
             )
-        width = max(prompt, row_prompt) + max(response, row_response)
-        needed = real + row_prompt + row_response if size.packed else (rows + 1) * width
-        if needed > size.tokens or rows == size.rows:
-            groups.append(rows)
-            rows, prompt, response, real = 0, 0, 0, 0
-        rows, real = rows + 1, real + row_prompt + row_response
-        prompt, response = max(prompt, row_prompt), max(response, row_response)
-    return [*groups, rows] if rows else groups
+        longer = [*group, (row_prompt, row_response)]
+        if padded_tokens(longer, size.rows_are) > size.tokens or len(group) == size.rows:
+            groups.append(len(group))
+            longer = longer[-1:]
+        group = longer
+    return [*groups, len(group)] if group else groups
+
+
+def padded_tokens(lengths: Sequence[tuple[int, int]], rows_are: Rows) -> int:
+    """Returns the tokens of the model's input, padding included, for rows of these prompt and response tokens."""
+    if rows_are == "packed":
+        return sum(prompt + response for prompt, response in lengths)
+    if rows_are == "joined":
+        return len(lengths) * max(prompt + response for prompt, response in lengths)
+    return len(lengths) * (max(prompt for prompt, _ in lengths) + max(response for _, response in lengths))

@@ -18,11 +18,12 @@ def selected_log_probs(
     scaled = logits.float() / temperature if temperature != 1 else logits.float()
     chosen = scaled.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
     normaliser = scaled.logsumexp(dim=-1)
+    log_probs = chosen - normaliser
     if not entropies:
-        return chosen - normaliser, None
+        return log_probs, None
     with torch.no_grad():
         expected = (torch.softmax(scaled, dim=-1) * scaled).sum(dim=-1)
-        return chosen - normaliser, normaliser - expected
+        return log_probs, normaliser - expected
 
 
 def chunked_log_probs(

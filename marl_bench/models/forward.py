@@ -1,4 +1,4 @@
-"""How a model reads rows of prompt and response: padded or packed, with all logits at once or in chunks.
+"""How a model reads rows of prompt and response: aligned, joined or packed, with all logits at once or in chunks.
 
 The plan stands on the model, as transformers' own switches for attention and checkpointing do, because whoever asks for log-probs has the
 model in hand and nothing else.
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from marl_bench.batches import Tokens
+from marl_bench.models.batch_sizes import Rows
 from marl_bench.models.chunked_logits import causal_lm, chunked_log_probs, head_of, selected_log_probs
 
 _ATTRIBUTE = "marl_bench_forward"
@@ -20,11 +21,11 @@ class ForwardPlan:
     """How a model reads rows.
 
     Attributes:
-        packing: Rows stand one after another, told apart by positions that begin again.
+        rows: How rows stand in the model's input.
         logits_chunk_tokens: Response tokens whose logits exist at a time, or None for all.
     """
 
-    packing: bool = False
+    rows: Rows = "aligned"
     logits_chunk_tokens: int | None = None
 
 
@@ -32,7 +33,7 @@ PLAIN = ForwardPlan()
 
 
 def forward_plan(model: Any) -> ForwardPlan:
-    """Returns the plan of a model; padded rows and all logits at once unless one was set."""
+    """Returns the plan of a model; aligned rows and all logits at once unless one was set."""
     plan: ForwardPlan = getattr(model, _ATTRIBUTE, PLAIN)
     return plan
 
@@ -47,7 +48,7 @@ class Layout:
     """Rows as a model reads them.
 
     Attributes:
-        inputs: `input_ids`, `position_ids` and, for padded rows, `attention_mask`.
+        inputs: `input_ids`, `position_ids` and, unless the rows are packed, `attention_mask`.
         reads: Bool, the shape of `input_ids`: the positions whose outputs belong to the response tokens, in the order of the rows.
     """
 
@@ -55,14 +56,18 @@ class Layout:
     reads: torch.Tensor
 
 
-def layout(tokens: Tokens, *, ahead: bool, packing: bool) -> Layout:
+def layout(tokens: Tokens, *, ahead: bool, rows: Rows) -> Layout:
     """Returns the rows as a model reads them.
+
+    `aligned` rows have the prompts' ends in one column, with padding on both sides; `joined` rows begin in the first column, with padding on
+    the right, which is less where long prompts have short responses; `packed` rows stand one after another in one row without padding, and
+    transformers tells them apart where positions begin again, if it is given no mask.
 
     Args:
         tokens: Ids and masks.
         ahead: True reads the position before each response token (log-probs, critic), and leaves each row's last token out; False that of
             the token (reward model).
-        packing: All rows as one without padding; transformers separates them where positions begin again, if it is given no mask.
+        rows: How they stand.
     """
     ids = torch.cat([tokens.prompt_ids, tokens.response_ids], dim=1)
     mask = torch.cat([tokens.prompt_mask, tokens.response_mask], dim=1)
@@ -70,20 +75,28 @@ def layout(tokens: Tokens, *, ahead: bool, packing: bool) -> Layout:
     reads = torch.cat([torch.zeros_like(tokens.prompt_mask), tokens.response_mask], dim=1)
     if ahead:
         reads = torch.nn.functional.pad(reads[:, 1:], (0, 1), value=False)
-    if packing:
-        kept = mask & (positions < mask.sum(dim=1, keepdim=True) - 1) if ahead else mask
+    if rows == "aligned":
+        stop = -1 if ahead else None
+        inputs = {"attention_mask": mask[:, :stop].long(), "position_ids": positions[:, :stop]}
+        return Layout({"input_ids": ids[:, :stop], **inputs}, reads[:, :stop])
+    kept = mask & (positions < mask.sum(dim=1, keepdim=True) - 1) if ahead else mask
+    if rows == "packed":
         inputs = {"input_ids": ids[kept].unsqueeze(0), "position_ids": positions[kept].unsqueeze(0)}
         return Layout(inputs, reads[kept].unsqueeze(0))
-    stop = -1 if ahead else None
-    inputs = {"input_ids": ids[:, :stop], "attention_mask": mask[:, :stop].long(), "position_ids": positions[:, :stop]}
-    return Layout(inputs, reads[:, :stop])
+    lengths = kept.sum(dim=1, keepdim=True)
+    places = torch.arange(max(int(lengths.max()), 1), device=ids.device).expand(len(tokens), -1)
+    # A row is one piece: it begins where its prompt does.
+    columns = (kept.int().argmax(dim=1, keepdim=True) + places).clamp(max=ids.shape[1] - 1)
+    real = places < lengths
+    inputs = {"input_ids": ids.gather(1, columns), "attention_mask": real.long(), "position_ids": places}
+    return Layout(inputs, reads.gather(1, columns) & real)
 
 
 def planned_log_probs(
     policy: Any, tokens: Tokens, plan: ForwardPlan, *, temperature: float, entropies: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Returns [N] log-probs (and entropies) of the N response tokens, row by row."""
-    rows = layout(tokens, ahead=True, packing=plan.packing)
+    rows = layout(tokens, ahead=True, rows=plan.rows)
     ids = tokens.response_ids[tokens.response_mask]
     if plan.logits_chunk_tokens is not None:
         return chunked_log_probs(
@@ -94,8 +107,10 @@ def planned_log_probs(
             chunk_tokens=plan.logits_chunk_tokens,
             entropies=entropies,
         )
-    kept = rows.reads[0].nonzero().squeeze(1)  # packed: one row
-    logits = policy(**rows.inputs, use_cache=False, logits_to_keep=kept).logits.squeeze(0)
+    # Of one row positions can be asked for, which more architectures know than a mask.
+    wanted = rows.reads[0].nonzero().squeeze(1) if plan.rows == "packed" else rows.reads
+    logits = policy(**rows.inputs, use_cache=False, logits_to_keep=wanted).logits
+    logits = logits.view(len(ids), logits.shape[-1])
     return selected_log_probs(logits, ids, temperature=temperature, entropies=entropies)
 
 

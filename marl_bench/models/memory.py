@@ -1,7 +1,6 @@
 """Makes the models of a cell use less memory, as configured, after a look whether they still compute the same."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -54,27 +53,43 @@ def with_memory(actors: Actors, memory: MemoryConfig) -> Actors:
 
 def _plan_policy(policy: Any, memory: MemoryConfig, *, name: str) -> list[str]:
     """Sets the plan of a causal LM; returns what could not be had."""
-    plan = ForwardPlan(packing=memory.packing)
-    if plan != PLAIN:
+    notes = []
+    plan = _row_plan(memory)
+    if plan.rows == "packed":
         _require_packing(policy, plan, lambda: _log_probs_of(policy), name=name)
-    if memory.logits_chunk_tokens is None:
-        return []
-    chunked = dataclasses.replace(plan, logits_chunk_tokens=memory.logits_chunk_tokens)
-    reason = _difference(policy, plan, chunked, lambda: _log_probs_of(policy))
-    if reason is None:
-        set_forward_plan(policy, chunked)
-        return []
+    elif plan != PLAIN:
+        reason = _difference(policy, PLAIN, plan, lambda: _log_probs_of(policy))
+        plan = plan if reason is None else PLAIN
+        if reason is not None:
+            notes.append(
+                f"memory: {type(policy).__name__} does not read joined rows ({reason}), so there is more padding within the limits on tokens."
+            )
+    if memory.logits_chunk_tokens is not None:
+        chunked = dataclasses.replace(plan, logits_chunk_tokens=memory.logits_chunk_tokens)
+        reason = _difference(policy, plan, chunked, lambda: _log_probs_of(policy))
+        plan = chunked if reason is None else plan
+        if reason is not None:
+            notes.append(
+                f"memory.logits_chunk_tokens: {type(policy).__name__} does not give the same log-probs chunk by chunk ({reason}), so all "
+                "logits of a micro-batch are made at once; use smaller micro-batches."
+            )
     set_forward_plan(policy, plan)
-    return [
-        f"memory.logits_chunk_tokens: {type(policy).__name__} does not give the same log-probs chunk by chunk ({reason}), so all logits of a "
-        "micro-batch are made at once; use smaller micro-batches."
-    ]
+    return notes
+
+
+def _row_plan(memory: MemoryConfig) -> ForwardPlan:
+    if memory.packing:
+        return ForwardPlan("packed")
+    limited = memory.micro_batch_tokens is not None or memory.score_batch_tokens is not None
+    return ForwardPlan("joined" if limited else "aligned")
 
 
 def _plan_values(values: TokenValues, memory: MemoryConfig) -> None:
-    if memory.packing:
-        plan = ForwardPlan(packing=True)
+    plan = _row_plan(memory)
+    if plan.rows == "packed":
         _require_packing(values.classifier, plan, lambda: _values_of(values), name="the critic or reward model")
+    else:  # the trunk is read directly, where rows may stand anywhere
+        set_forward_plan(values.classifier, plan)
 
 
 def _require_packing(model: Any, plan: ForwardPlan, compute: Callable[[], torch.Tensor], *, name: str) -> None:
@@ -151,23 +166,20 @@ def _token_values(actors: Actors) -> Iterator[TokenValues]:
 
 
 def _waiting_models(actors: Actors, heads: Sequence[TokenValues]) -> list[nn.Module]:
-    """Returns the models that may wait: all but the policy, and but those that share weights (moving one would tear them apart)."""
+    """Returns the models that may wait: all but the policy, and but those that stand on its weights."""
     classifiers = [part.function.model for part in actors.reward.parts if isinstance(part.function, ClassifierReward)]
-    models: list[nn.Module] = [actors.policy, actors.reference, *heads, *classifiers]
-    holders = Counter(
-        place for model in models for place in {weight.untyped_storage().data_ptr() for weight in model.parameters()}
-    )
-    return [
-        model
-        for model in models[1:]
-        if all(holders[weight.untyped_storage().data_ptr()] == 1 for weight in model.parameters())
-    ]
+    kept = {id(weight) for weight in actors.policy.parameters()}
+    models: list[nn.Module] = [actors.reference, *heads, *classifiers]
+    return [model for model in models if not any(id(weight) in kept for weight in model.parameters())]
 
 
 def _with_budget(reward: Reward, memory: MemoryConfig) -> Reward:
     parts = [
         dataclasses.replace(
-            part, function=dataclasses.replace(part.function, tokens=memory.score_batch_tokens, packed=memory.packing)
+            part,
+            function=dataclasses.replace(
+                part.function, tokens=memory.score_batch_tokens, rows_are=_row_plan(memory).rows
+            ),
         )
         if isinstance(part.function, TokenReward)
         else part

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.nn.functional import pad
 
 from marl_bench.batches import Tokens
 from marl_bench.config import SamplingConfig
 from marl_bench.models.batch_sizes import BatchSize, groups_of_rows
+from marl_bench.models.joining import joined_on_right, joined_tokens
 from marl_bench.models.prompts import encode_prompts
 from marl_bench.models.reading import encode_samples
 from marl_bench.models.sampling import Sampler, Samples, SamplingSettings, read_samples, row_seed
@@ -84,7 +84,7 @@ def respond(
     Raises:
         ConfigError: A prompt with the longest response is longer than a limit on tokens.
     """
-    indices = _sample_indices(prompts) if indices is None else indices
+    indices = sample_indices(prompts) if indices is None else indices
     size = BatchSize(batch_size) if isinstance(batch_size, int) else batch_size
     order = list(range(len(prompts)))
     if size.tokens is not None:
@@ -105,11 +105,7 @@ def respond(
             seed_parts=seed_parts,
             indices=[indices[row] for row in chosen],
         )
-    found = SampledResponses(
-        joined_samples([part.samples for part in parts], pad_id=tokenizer.pad_token_id),
-        [response for part in parts for response in part.responses],
-        [seed for part in parts for seed in part.row_seeds],
-    )
+    found = joined_responses(parts, pad_id=tokenizer.pad_token_id)
     return found if size.tokens is None else found.rows(_inverse(order))
 
 
@@ -135,7 +131,7 @@ def batches_of_responses(
         indices: Sample index of each row; None counts how often its prompt has stood before.
     """
     settings = dataclasses.replace(settings, known_ids=known_ids(tokenizer))
-    indices = _sample_indices(prompts) if indices is None else indices
+    indices = sample_indices(prompts) if indices is None else indices
     seeds = [row_seed(*seed_parts, prompt.id, index) for prompt, index in zip(prompts, indices, strict=True)]
     for start in range(0, len(prompts), batch_size):
         chunk = slice(start, start + batch_size)
@@ -188,7 +184,8 @@ def _inverse(order: Sequence[int]) -> list[int]:
     return sorted(range(len(order)), key=order.__getitem__)
 
 
-def _sample_indices(prompts: Sequence[Prompt]) -> list[int]:
+def sample_indices(prompts: Sequence[Prompt]) -> list[int]:
+    """Returns for each row how often its prompt has stood before."""
     seen: dict[str, int] = {}
     indices = []
     for prompt in prompts:
@@ -204,29 +201,23 @@ def _as_records(tokens: Tokens, prompts: Sequence[Prompt], indices: Sequence[int
     return [Response(prompt.id, text, len(row), finished, index) for prompt, text, row, finished, index in rows]
 
 
+def joined_responses(parts: Sequence[SampledResponses], *, pad_id: int) -> SampledResponses:
+    """Returns the rows of all parts."""
+    return SampledResponses(
+        joined_samples([part.samples for part in parts], pad_id=pad_id),
+        [response for part in parts for response in part.responses],
+        [seed for part in parts for seed in part.row_seeds],
+    )
+
+
 def joined_samples(parts: Sequence[Samples], *, pad_id: int) -> Samples:
     """Returns the rows of all parts."""
     if len(parts) == 1:
         return parts[0]
-    left = max(part.tokens.prompt_width for part in parts)
-    right = max(part.tokens.response_width for part in parts)
-
-    def joined(tensors: Sequence[torch.Tensor], *, on_left: bool, fill: int | bool | float) -> torch.Tensor:
-        width = left if on_left else right
-        margins = [(width - tensor.shape[1], 0) if on_left else (0, width - tensor.shape[1]) for tensor in tensors]
-        return torch.cat([pad(tensor, margin, value=fill) for tensor, margin in zip(tensors, margins, strict=True)])
-
-    tokens = Tokens(
-        joined([part.tokens.prompt_ids for part in parts], on_left=True, fill=pad_id),
-        joined([part.tokens.prompt_mask for part in parts], on_left=True, fill=False),
-        joined([part.tokens.response_ids for part in parts], on_left=False, fill=pad_id),
-        joined([part.tokens.response_mask for part in parts], on_left=False, fill=False),
-        torch.cat([part.tokens.finished for part in parts]),
-    )
     theirs = [part.token_sampler_log_probs for part in parts if part.token_sampler_log_probs is not None]
     return Samples(
-        tokens,
-        joined([part.token_log_probs for part in parts], on_left=False, fill=0.0),
-        joined([part.token_entropies for part in parts], on_left=False, fill=0.0),
-        joined(theirs, on_left=False, fill=0.0) if theirs else None,
+        joined_tokens([part.tokens for part in parts], pad_id=pad_id),
+        joined_on_right([part.token_log_probs for part in parts], fill=0.0),
+        joined_on_right([part.token_entropies for part in parts], fill=0.0),
+        joined_on_right(theirs, fill=0.0) if theirs else None,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from marl_bench.models.batch_sizes import batch_size
+from marl_bench.models.batch_sizes import Rows, batch_size
 from marl_bench.models.loading import SCORE_OFFSET, load_classifier, load_reward_model, shares_vocabulary
 from marl_bench.models.out_of_memory import SCORING, Halvings
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
@@ -89,13 +89,13 @@ class TokenReward:
     Attributes:
         model: The reward model.
         tokens: Tokens a forward pass, in place of a number of rows.
-        packed: Whether its rows are packed.
+        rows_are: How rows stand in its input.
     """
 
     model: TokenValues
     halvings: Halvings | None = None
     tokens: int | None = None
-    packed: bool = False
+    rows_are: Rows = "aligned"
     in_background: bool = False
 
     def __call__(self, batch: ToScore) -> Any:
@@ -104,7 +104,7 @@ class TokenReward:
         return in_micro_batches(
             lambda rows: last_token_scores(self.model, rows),
             batch.tokens,
-            size=batch_size(batch.batch_size, self.tokens, packed=self.packed),
+            size=batch_size(batch.batch_size, self.tokens, self.rows_are),
             halvings=self.halvings,
         )
 

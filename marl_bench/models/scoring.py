@@ -35,12 +35,13 @@ class TokenValues(nn.Module):
             ahead: True gives the value of the state before each token (critic), False that of the text up to and with it (reward model).
         """
         plan = forward_plan(self.classifier)
-        rows = layout(tokens, ahead=ahead, packing=plan.packing)
+        rows = layout(tokens, ahead=ahead, rows=plan.rows)
         hidden = self.classifier.base_model(**rows.inputs, use_cache=False).last_hidden_state
-        read = hidden[rows.reads] if plan.packing else hidden[:, -tokens.response_width :]
+        aligned = plan.rows == "aligned"
+        read = hidden[:, -tokens.response_width :] if aligned else hidden[rows.reads]
         values: torch.Tensor = self.classifier.score(read).squeeze(-1).float()
         values = values + float(getattr(self.classifier.config, SCORE_OFFSET, 0.0))
-        return on_tokens(values, tokens) if plan.packing else values
+        return values if aligned else on_tokens(values, tokens)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ def response_log_probs(policy: Any, tokens: Tokens, *, temperature: float, entro
     if plan != PLAIN:
         found, spread = planned_log_probs(policy, tokens, plan, temperature=temperature, entropies=entropies)
         return LogProbs(on_tokens(found, tokens), None if spread is None else on_tokens(spread, tokens))
-    inputs = layout(tokens, ahead=True, packing=False).inputs
+    inputs = layout(tokens, ahead=True, rows="aligned").inputs
     logits = policy(**inputs, use_cache=False, logits_to_keep=tokens.response_width).logits
     found, spread = selected_log_probs(logits, tokens.response_ids, temperature=temperature, entropies=entropies)
     mask = tokens.response_mask

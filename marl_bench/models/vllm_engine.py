@@ -8,10 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from marl_bench.errors import SamplerError
-from marl_bench.models.sampling import SamplingSettings
+
+if TYPE_CHECKING:
+    from marl_bench.models.sampling import SamplingSettings
 
 GO_ON = "the same command again goes on from what is finished."
 _LOOK_EVERY_SECONDS = 0.2
@@ -56,7 +58,7 @@ class Engine(Protocol):
         ...
 
 
-def sampling_fields(settings: SamplingSettings, *, seed: int, eos_id: int) -> dict[str, Any]:
+def sampling_fields(settings: "SamplingSettings", *, seed: int, eos_id: int) -> dict[str, Any]:
     """Returns every field of vLLM's sampling parameters that changes a response, so that no default of a server or model folder does."""
     return {
         "n": 1,
@@ -94,13 +96,14 @@ class ColocatedEngine:
         Raises:
             SamplerError: It does not start.
         """
-        self._log, self._timeout_seconds = log, timeout_seconds
+        self._log, self.timeout_seconds = log, timeout_seconds
         ours, theirs = Pipe()
         self._connection = ours
         environment = {
             **os.environ,
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the child is the engine: one process to watch
             "VLLM_NO_USAGE_STATS": "1",
+            "PYTHONUNBUFFERED": "1",  # what it said last is in the log, however it ends
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
         environment.setdefault(
@@ -117,7 +120,11 @@ class ColocatedEngine:
                 start_new_session=True,  # Ctrl-C at the terminal is for the parent, which ends the job in order
             )
         theirs.close()
-        self._call("start", dict(arguments))
+        try:
+            self._call("start", dict(arguments))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def process_id(self) -> int:
@@ -167,10 +174,10 @@ class ColocatedEngine:
         while not self._connection.poll(_LOOK_EVERY_SECONDS):
             if self._process.poll() is not None and not self._connection.poll():
                 raise EOFError
-            if time.monotonic() - began > self._timeout_seconds:
+            if time.monotonic() - began > self.timeout_seconds:
                 self._process.kill()
                 raise SamplerError(
-                    f"vLLM engine: no answer to {name} within sampler.timeout_seconds={self._timeout_seconds:g}; it was ended; {GO_ON}"
+                    f"vLLM engine: no answer to {name} within sampler.timeout_seconds={self.timeout_seconds:g}; it was ended; {GO_ON}"
                 )
 
     def _dead(self, name: str) -> SamplerError:

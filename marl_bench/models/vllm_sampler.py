@@ -14,8 +14,10 @@ import torch
 from marl_bench.batches import Tokens
 from marl_bench.config import RunConfig, SamplerConfig
 from marl_bench.errors import SamplerError
+from marl_bench.models.actors import Actors
 from marl_bench.models.batch_sizes import BatchSize
-from marl_bench.models.sampling import ModelSampler, Sampler, Samples, SamplingSettings, read_samples
+from marl_bench.models.out_of_memory import SCORING
+from marl_bench.models.sampling import Sampler, Samples, SamplingSettings, read_samples
 from marl_bench.models.vllm_engine import GO_ON, ColocatedEngine, Engine, Generated, sampling_fields
 from marl_bench.models.vllm_server import ServerEngine
 from marl_bench.models.vllm_weights import make_weights_folder, remove_weights_folder, sync_tolerance, write_weights
@@ -34,24 +36,30 @@ class Samplers:
         self._config, self._log = config, log
         self._engine: Engine | None = None
 
-    def of(self, policy: Any, *, start_from: Path) -> Sampler:
-        """Returns the sampler of a policy.
+    def of(self, actors: Actors, *, start_from: Path) -> Sampler:
+        """Returns what samples from the policy of `actors`, in place of the sampler that they have.
 
         Args:
-            policy: A causal LM of transformers.
+            actors: The models of a cell.
             start_from: Folder of a model of the same shape, which a new engine starts with.
         """
         if self._config.sampler.backend == "transformers":
-            return ModelSampler(policy)
+            return actors.sampler
 
         def engine() -> Engine:
             if self._engine is None:
                 self._engine = make_engine(self._config, start_from, log=self._log)
             return self._engine
 
-        return VllmSampler(
-            policy, engine, self._config.sampler, read_size=self._config.ppo.score_batch_size, broken=self.close
-        )
+        def read(tokens: Tokens, temperature: float) -> Samples:
+            size = self._config.ppo.score_batch_size
+            return actors.halvings.retried(
+                SCORING,
+                size,
+                lambda fitting: read_samples(actors.policy, tokens, temperature=temperature, size=BatchSize(fitting)),
+            )
+
+        return VllmSampler(actors.policy, engine, self._config.sampler, read=read, broken=self.close)
 
     def close(self) -> None:
         """Ends the engine, if there is one; the next sample starts another."""
@@ -96,7 +104,7 @@ class VllmSampler:
         engine: Callable[[], Engine],
         config: SamplerConfig,
         *,
-        read_size: int,
+        read: Callable[[Tokens, float], Samples],
         broken: Callable[[], None],
     ) -> None:
         """Starts nothing yet.
@@ -105,11 +113,11 @@ class VllmSampler:
             policy: Whose responses are wanted.
             engine: Gives the engine.
             config: How it is used.
-            read_size: Responses a forward pass of the policy.
+            read: Gives log-probs and entropies of responses under the policy at a temperature.
             broken: Called when the engine cannot be used any more.
         """
         self._policy, self._make, self._config = policy, engine, config
-        self._read_size, self._broken = read_size, broken
+        self._read, self._broken = read, broken
         self._synced: int | None = None
 
     @property
@@ -146,9 +154,7 @@ class VllmSampler:
             self._broken()
             raise
         tokens = _tokens(prompt_ids, prompt_mask, found, pad_id=pad_id)
-        ours = read_samples(
-            self._policy, tokens, temperature=settings.log_prob_temperature, size=BatchSize(self._read_size)
-        )
+        ours = self._read(tokens, settings.log_prob_temperature)
         if settings.temperature == 0:  # the engine gives a certain token the log-prob 0
             return ours
         theirs = _rows([row.log_probs for row in found], tokens, fill=0.0)

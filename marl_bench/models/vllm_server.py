@@ -106,4 +106,9 @@ class ServerEngine:
             raise SamplerError(
                 f"vLLM server {self._url}: {method} {path} failed with status {answer.status_code}: {shown(answer.text)}; {GO_ON}"
             )
-        return answer.json() if answer.content else {}
+        try:
+            return answer.json() if answer.content else {}
+        except ValueError as error:
+            raise SamplerError(
+                f"vLLM server {self._url}: its answer to {method} {path} is no JSON: {shown(answer.text)}."
+            ) from error

@@ -1,5 +1,6 @@
 """A policy's weights as a folder that a vLLM engine reloads."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -7,17 +8,24 @@ from typing import Any
 
 import torch
 
+_PREFIX = "marl-bench-weights-"
 SHARED_MEMORY = Path("/dev/shm")
 
 
 def make_weights_folder(shared: str | None) -> Path:
-    """Makes a folder of a new name for weights: under `shared` if given, else in shared memory where the system has it."""
+    """Makes a folder of a new name for weights: under `shared` if given, else in shared memory where the system has it.
+
+    What processes that were killed have left in shared memory is removed.
+    """
+    root = Path(shared).expanduser() if shared is not None else SHARED_MEMORY
     if shared is not None:
-        root: str | None = str(Path(shared).expanduser())
-        Path(str(root)).mkdir(parents=True, exist_ok=True)
-    else:
-        root = str(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None
-    return Path(tempfile.mkdtemp(prefix="marl-bench-weights-", dir=root))
+        root.mkdir(parents=True, exist_ok=True)
+    elif root.is_dir():
+        for folder in root.glob(f"{_PREFIX}*-*"):
+            process = folder.name.removeprefix(_PREFIX).partition("-")[0]
+            if process.isdigit() and not Path(f"/proc/{process}").exists():
+                remove_weights_folder(folder)
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=root if root.is_dir() else None))
 
 
 def write_weights(policy: Any, folder: Path) -> None:

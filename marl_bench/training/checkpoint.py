@@ -1,5 +1,7 @@
 """Checkpoints on disk: written whole or not at all, every byte under a digest, only read by the training that wrote them. No torch.
 
+Where several processes train together the first one writes, decides and looks, and all read the checkpoint that it found.
+
 A checkpoint is a folder with files and a manifest, `checkpoint.json`: whose it is, the SHA-256 of every file, and how long the `.jsonl` files
 of the training were. Names of positions sort in the order of training.
 """
@@ -23,6 +25,7 @@ from marl_bench.run_dir import (
     read_jsonl,
     write_json_atomically,
 )
+from marl_bench.world import ALONE, World
 
 MANIFEST = "checkpoint.json"
 NOTES = "notes.jsonl"
@@ -57,6 +60,7 @@ class Checkpoints:
         versions: Mapping[str, Any] | None = None,
         lines: Sequence[Path] = (),
         say: Callable[[str], None] = lambda _: None,
+        world: World = ALONE,
     ) -> None:
         """Keeps what every checkpoint says; nothing is read or written yet.
 
@@ -67,7 +71,9 @@ class Checkpoints:
             versions: Names what makes checkpoints useless when it changes, without anybody's mistake: versions of baseline and rule.
             lines: Files that the training appends to; a resume cuts them back.
             say: Told what a user should know.
+            world: The processes that train together; each calls the methods in the same order.
         """
+        self.world = world
         self.folder, self.settings = folder, settings
         self._identity, self._versions, self._lines, self._say = dict(identity), dict(versions or {}), lines, say
         self._last = self._began = time.monotonic()
@@ -75,7 +81,7 @@ class Checkpoints:
 
     def due(self) -> bool:
         """Returns True once the last checkpoint, or the beginning, is `every_seconds` ago."""
-        return time.monotonic() - self._last >= self.settings.every_seconds
+        return self.world.on_main("due", lambda: time.monotonic() - self._last >= self.settings.every_seconds)
 
     def seconds(self) -> float:
         """Returns the time that the training has taken, that of the processes before included."""
@@ -89,6 +95,9 @@ class Checkpoints:
             fill: Writes its files into the folder that it is given.
             score: The training score of the policy in it, where it may be the one to keep as the best.
         """
+        self.world.on_main("checkpoint", lambda: self._write(position, fill, score))
+
+    def _write(self, position: str, fill: Callable[[Path], None], score: float | None) -> None:
         with folder_written_atomically(self.folder / position) as temporary:
             fill(temporary)
             content = {
@@ -116,6 +125,9 @@ class Checkpoints:
         Raises:
             CheckpointError: It belongs to another training.
         """
+        return self.world.on_main("newest checkpoint", self._newest)
+
+    def _newest(self) -> Checkpoint | None:
         for folder in reversed(self._folders()):
             try:
                 manifest = self._checked(folder)
@@ -134,10 +146,16 @@ class Checkpoints:
 
     def best(self) -> Checkpoint | None:
         """Returns the one with the best training score among those that have one."""
+        return self.world.on_main("best checkpoint", self._best)
+
+    def _best(self) -> Checkpoint | None:
         return max(self._scored(), key=lambda found: found.manifest["score"], default=None)
 
     def go_on_from(self, checkpoint: Checkpoint | None) -> None:
         """Takes the rest of the training's files back to where they were at a checkpoint, or to nothing."""
+        self.world.on_main("go on", lambda: self._go_on_from(checkpoint))
+
+    def _go_on_from(self, checkpoint: Checkpoint | None) -> None:
         for folder in self._folders():
             if checkpoint is None or folder.name > checkpoint.position:
                 shutil.rmtree(folder)
@@ -164,7 +182,8 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Removes all of them, once the training's results are safe."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.world.is_main:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _tell(self, text: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -228,7 +247,7 @@ class Checkpoints:
         return found
 
     def _prune(self) -> None:
-        best = self.best() if self.settings.keep_best else None
+        best = self._best() if self.settings.keep_best else None
         for folder in self._folders()[: -self.settings.keep_last]:
             if best is None or folder != best.folder:
                 shutil.rmtree(folder)

@@ -33,13 +33,18 @@ def token_rewards(
         kl_coef: Coefficient of the KL as it stands.
         score_std: Spread of the scores over SFT samples.
     """
-    shaped = scores / score_std if ppo.score_scale == "reference_std" else scores
-    clip = ppo.method_options().score_clip
-    shaped = shaped.clamp(-clip, clip) if clip > 0 else shaped
-    shaped = shaped - ppo.missing_eos_penalty * (~rollout.tokens.finished)
+    shaped = shaped_scores(scores, rollout.tokens.finished, ppo=ppo, score_std=score_std)
     penalty = kl_penalty(rollout.token_log_probs, rollout.token_ref_log_probs, ppo.kl_estimator)
     coefficient = kl_coef if ppo.kl_in == "reward" else 0.0
     return TokenRewards(-coefficient * penalty, shaped)
+
+
+def shaped_scores(scores: torch.Tensor, finished: torch.Tensor, *, ppo: PpoConfig, score_std: float) -> torch.Tensor:
+    """Returns [B] scores as training uses them: scaled, clipped, less the penalty for responses that did not finish ([B] bool)."""
+    shaped = scores / score_std if ppo.score_scale == "reference_std" else scores
+    clip = ppo.method_options().score_clip
+    shaped = shaped.clamp(-clip, clip) if clip > 0 else shaped
+    return shaped - ppo.missing_eos_penalty * (~finished)
 
 
 def prepare_experience(

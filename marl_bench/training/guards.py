@@ -23,7 +23,7 @@ WARNINGS = "warnings"
 """Key of a curve's line; its values begin with a guard's name and a colon."""
 NOT_FINITE, OUT_OF_MEMORY = "not_finite", "out_of_memory"
 SKIPPED, SKIPPED_IN_A_ROW = "skipped_steps", "skipped_steps_in_a_row"
-_LEAST_KL_TO_GROW_FROM = 1.0
+_LEAST_KL_TO_GROW_FROM = 5.0
 """Nats a response; from next to nothing any KL has grown many times."""
 
 Line = Mapping[str, Any]
@@ -209,17 +209,16 @@ class Watch:
             reaction = getattr(self._guards, name)
             text = None if reaction == "off" else guard(self._guards, figures, self.history)
             if text is not None and reaction == "stop":
-                raise TrainingError(
-                    f"{where}: {text}. {how_to_go_on(_REMEDIES[name])} With --set guards.{name}=warn it goes on."
-                )
+                raise TrainingError(f"{where}: {text}. {how_to_go_on(_REMEDIES[name], guard=name)}")
             if text is not None:
                 found.append(f"{name}: {text}")
         return found
 
 
-def how_to_go_on(remedy: str) -> str:
+def how_to_go_on(remedy: str, *, guard: str | None = None) -> str:
     """Returns what the user can do after a stop."""
-    return f"{remedy}, with another --out. The last checkpoint before is kept; the same command goes on from there and stops here again."
+    beyond = f", beyond this point with --set guards.{guard}=warn" if guard else " and would stop here again"
+    return f"{remedy}, with another --out. The curve and the checkpoints from before are kept; the same command goes on from them{beyond}."
 
 
 def trouble(folder: Path, notices: Sequence[str] = ()) -> list[str]:

@@ -17,7 +17,9 @@ _HOOKS = "marl_bench_master_hooks"
 _MASTERS = "masters"
 
 
-def with_masters(model: nn.Module, make: Callable[[Sequence[nn.Parameter]], Any]) -> Any:
+def with_masters(
+    model: nn.Module, weights: Sequence[nn.Parameter], make: Callable[[Sequence[nn.Parameter]], Any]
+) -> Any:
     """Returns an optimizer over float32 copies of the trained weights that are not float32; those that are, it trains themselves.
 
     Gradients are added up on the copies in float32, micro-batch by micro-batch, and each step rounds the copies into the model. The copies are
@@ -25,18 +27,17 @@ def with_masters(model: nn.Module, make: Callable[[Sequence[nn.Parameter]], Any]
 
     Args:
         model: The model.
+        weights: Those of its weights that are trained.
         make: Makes the optimizer from what it trains.
     """
     for handle in getattr(model, _HOOKS, ()):
         handle.remove()
     pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
     trained: list[nn.Parameter] = []
-    for weight in model.parameters():
-        if weight.requires_grad and weight.dtype != torch.float32:
+    for weight in weights:
+        if weight.dtype != torch.float32:
             pairs.append((weight, nn.Parameter(weight.detach().float())))
-            trained.append(pairs[-1][1])
-        elif weight.requires_grad:
-            trained.append(weight)
+        trained.append(weight if weight.dtype == torch.float32 else pairs[-1][1])
     optimizer = make(trained)
     masters = [master for _, master in pairs]
 

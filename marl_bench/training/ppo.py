@@ -18,7 +18,6 @@ from marl_bench.errors import ConfigError
 from marl_bench.evaluation.measure import oracle_scores
 from marl_bench.interfaces import PolicyBaseline, Task
 from marl_bench.macro.diagnostics import macro_figures, macro_length_histogram
-from marl_bench.macro.mismatch import mismatch_figures
 from marl_bench.models.actors import Actors
 from marl_bench.models.quantization import is_exact
 from marl_bench.models.responses import log_prob_temperature
@@ -140,7 +139,8 @@ class _Trainer:
     ) -> None:
         ppo = baseline.ppo
         self.run, self.task, self.ppo = run, task, ppo
-        self.batches = PromptOrder(prompts, batch_size=ppo.batch_size, seed=run.seed)
+        group_size = ppo.group_size if "groups" in baseline.needs else 1
+        self.batches = PromptOrder(prompts, batch_size=ppo.batch_size, seed=run.seed, group_size=group_size)
         self.updates = ppo.planned_updates(len(prompts))
         steps = self.updates * ppo.ppo_epochs * min(ppo.minibatches, ppo.batch_size)
         self.learner = Learner(actors, make_optimizers(actors, ppo, steps=steps), Accelerator(), baseline)
@@ -271,28 +271,35 @@ class _Trainer:
 class PromptOrder:
     """The prompts of each update: every pass over the data in an order of its own, the same for all arms of a seed.
 
-    A batch larger than the data holds prompts several times, each time with another sample.
+    A batch larger than the data holds prompts several times, each time with another sample; with groups, every prompt stands `group_size`
+    times.
     """
 
-    def __init__(self, prompts: Sequence[Prompt], *, batch_size: int, seed: int) -> None:
+    def __init__(self, prompts: Sequence[Prompt], *, batch_size: int, seed: int, group_size: int = 1) -> None:
         """Keeps the prompts.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: There is none, or the batch is no whole number of groups.
         """
+        if batch_size % group_size:
+            raise ConfigError(
+                f"ppo.batch_size {batch_size} is no multiple of ppo.group_size {group_size}; change one of them."
+            )
         if not prompts:
             raise ConfigError(
                 "PPO: the task has no RL prompts (data.limit and data.overlong_prompts may have left none)."
             )
-        self._prompts, self._batch_size, self._seed = prompts, batch_size, seed
+        self._prompts, self._seed = prompts, seed
+        self._distinct, self._group_size = batch_size // group_size, group_size
 
     def batch(self, number: int) -> list[Prompt]:
         """Returns the prompts of one update, counted from 0."""
-        positions = range(number * self._batch_size, (number + 1) * self._batch_size)
+        positions = range(number * self._distinct, (number + 1) * self._distinct)
         orders = {epoch: self._order(epoch) for epoch in {position // len(self._prompts) for position in positions}}
         return [
             self._prompts[orders[position // len(self._prompts)][position % len(self._prompts)]]
             for position in positions
+            for _ in range(self._group_size)
         ]
 
     def _order(self, epoch: int) -> np.ndarray[Any, Any]:
@@ -318,10 +325,6 @@ def _figures(
         "fallbacks": prepared.experience.segmentation.fallbacks,
         "macro_length_histogram": macro_length_histogram(prepared.experience.segmentation),
     }
-    rollout = scored.rollout
-    if rollout.token_sampler_log_probs is not None:
-        mask = rollout.tokens.response_mask
-        figures |= mismatch_figures(rollout.token_log_probs, rollout.token_sampler_log_probs, mask)
     known = oracle_scores(task, scored.prompts, scored.responses)
     oracle = [value for value in known or () if value is not None]
     if oracle:

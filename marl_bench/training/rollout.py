@@ -12,16 +12,27 @@ from marl_bench.batches import Rollout, Tokens
 from marl_bench.config import PpoConfig, SamplingConfig
 from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.interfaces import Task
+from marl_bench.macro.mismatch import mismatch_figures
 from marl_bench.models.actors import Actors
 from marl_bench.models.batch_sizes import BatchSize
+from marl_bench.models.joining import joined_rollouts, moved
 from marl_bench.models.offsets import response_offsets
 from marl_bench.models.out_of_memory import Halvings
-from marl_bench.models.responses import SampledResponses, log_prob_temperature, respond, sampling_settings
+from marl_bench.models.responses import (
+    SampledResponses,
+    log_prob_temperature,
+    respond,
+    sample_indices,
+    sampling_settings,
+)
+from marl_bench.models.sampling import row_seed
 from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.records import Prompt, Response
 from marl_bench.score_parts import ToScore
 
-GATHERED = frozenset({"critic", "logprobs", "ref_logprobs", "values", "entropies", "text", "offsets", "end_values"})
+GATHERED = frozenset(
+    {"critic", "logprobs", "ref_logprobs", "values", "entropies", "text", "offsets", "end_values", "groups"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +59,8 @@ class ScoredRollout:
 def rollout_figures(scored: ScoredRollout) -> dict[str, float]:
     """Returns what can be said of a rollout before anything is learnt from it."""
     rollout, entropies = scored.rollout, scored.rollout.token_entropies
-    mask = rollout.tokens.response_mask
+    mask, sampler = rollout.tokens.response_mask, rollout.token_sampler_log_probs
+    mismatch = {} if sampler is None else mismatch_figures(rollout.token_log_probs, sampler, mask)
     return {
         "score": float(scored.scores.mean()),
         "score_std": float(scored.scores.std(unbiased=False)),
@@ -57,6 +69,7 @@ def rollout_figures(scored: ScoredRollout) -> dict[str, float]:
         "truncated": float((~rollout.tokens.finished).float().mean()),
         "unscored": scored.unscored,
         "entropy": float(entropies[mask].mean()) if entropies is not None else math.nan,
+        **mismatch,
     }
 
 
@@ -97,34 +110,65 @@ def roll_out(
     Raises:
         TrainingError: No response has a score, or a score is not finite.
     """
-    sampled = respond(
-        actors.sampler,
-        actors.tokenizer,
-        prompts,
-        settings=sampling_settings(sampling),
-        batch_size=actors.sample_batch(ppo.sample_batch_size),
-        seed_parts=seed_parts,
-    )
-    batch = ToScore(task, prompts, sampled.responses, sampled.samples.tokens, ppo.score_batch_size)
-    with actors.reward.begun(batch) as finished_scores:
-        rollout = gathered(actors, sampled, sampling=sampling, ppo=ppo, needs=needs)
-        began_to_wait = time.perf_counter()
-        scores = finished_scores()
-        waited = time.perf_counter() - began_to_wait
-    actors.rest()
-    kept = [row for row, score in enumerate(scores) if score is not None]
+    indices = sample_indices(prompts)
+
+    def share(rows: slice) -> _Share:
+        sampled = respond(
+            actors.sampler,
+            actors.tokenizer,
+            prompts[rows],
+            settings=sampling_settings(sampling),
+            batch_size=actors.sample_batch(ppo.sample_batch_size),
+            seed_parts=seed_parts,
+            indices=indices[rows],
+        )
+        batch = ToScore(task, prompts[rows], sampled.responses, sampled.samples.tokens, ppo.score_batch_size)
+        with actors.reward.begun(batch) as finished_scores:
+            rollout = gathered(actors, sampled, sampling=sampling, ppo=ppo, needs=needs)
+            began_to_wait = time.perf_counter()
+            scores = finished_scores()
+            waited = time.perf_counter() - began_to_wait
+        actors.rest()
+        found = _Share(rollout, sampled.responses, scores, waited)
+        return found if actors.world.size == 1 else moved(found, torch.device("cpu"))
+
+    whole = _joined(actors.world.in_shares("rollout", len(prompts), share), actors)
+    kept = [row for row, score in enumerate(whole.scores) if score is not None]
     if not kept:
         raise TrainingError(
             f"rollout: none of the {len(prompts)} responses has a score; the task's reward returned None for all."
         )
     return ScoredRollout(
-        rollout=rollout if len(kept) == len(prompts) else rollout.rows(kept),
+        rollout=whole.rollout if len(kept) == len(prompts) else whole.rollout.rows(kept),
         prompts=[prompts[row] for row in kept],
-        responses=[sampled.responses[row] for row in kept],
-        scores=torch.tensor([scores[row] for row in kept], dtype=torch.float32, device=actors.policy.device),
+        responses=[whole.responses[row] for row in kept],
+        scores=torch.tensor([whole.scores[row] for row in kept], dtype=torch.float32, device=actors.policy.device),
         unscored=len(prompts) - len(kept),
-        reward_wait_seconds=waited,
+        reward_wait_seconds=whole.reward_wait_seconds,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Share:
+    """The part of a rollout that one process makes; an unscored response has None."""
+
+    rollout: Rollout
+    responses: Sequence[Response]
+    scores: Sequence[float | None]
+    reward_wait_seconds: float
+
+
+def _joined(shares: Sequence[_Share], actors: Actors) -> _Share:
+    """Returns the rows of all shares, on the policy's device."""
+    if actors.world.size == 1:
+        return shares[0]
+    whole = _Share(
+        joined_rollouts([share.rollout for share in shares], pad_id=actors.tokenizer.pad_token_id),
+        [response for share in shares for response in share.responses],
+        [score for share in shares for score in share.scores],
+        max(share.reward_wait_seconds for share in shares),
+    )
+    return moved(whole, actors.policy.device)
 
 
 def gathered(
@@ -154,6 +198,8 @@ def gathered(
         token_offsets=response_offsets(tokens, texts, actors.tokenizer) if "offsets" in needs else None,
         end_values=end_values,
         token_sampler_log_probs=sampled.samples.token_sampler_log_probs,
+        # Seeds of the ids, not a count: processes that roll out shares of a batch must not number their prompts alike.
+        groups=[row_seed(response.prompt_id) for response in sampled.responses] if "groups" in needs else None,
     )
 
 

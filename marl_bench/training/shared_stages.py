@@ -39,15 +39,17 @@ from marl_bench.run_dir import (
 from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.data import PreparedData
 from marl_bench.training.progress import Progress
-from marl_bench.training.score_measures import (
+from marl_bench.training.score_scale import (
     CALIBRATION_RESPONSES,
     Scoring,
+    device_of_this_process,
     hold_out,
     pair_accuracy,
     score_scale,
     scores_of_texts,
 )
 from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft
+from marl_bench.world import ALONE, World
 
 HEAD_STD = 0.02
 """Spread of a new head's weights, as transformers draws them."""
@@ -110,6 +112,7 @@ class SharedWork:
         base_model: What SFT starts from.
         progress: Told of every step.
         config_hash: Hash of what is computed, for the checkpoints.
+        world: The processes that train together.
     """
 
     run_dir: RunDir
@@ -120,6 +123,7 @@ class SharedWork:
     base_model: str
     progress: Progress
     config_hash: str
+    world: World = ALONE
 
     def checkpoints(self, stage: str, **digests: str) -> Checkpoints:
         """Returns the checkpoints of a stage, which know all that the stage stands on."""
@@ -128,6 +132,7 @@ class SharedWork:
             {"stage": stage, "configuration": self.config_hash, "data": self.prepared.digest, **digests},
             self.config.checkpoints,
             say=self.progress.note,
+            world=self.world,
         )
 
 
@@ -163,10 +168,15 @@ def run_shared_stages(work: SharedWork) -> None:
     """
     run_dir, config = work.run_dir, work.config
     names = stage_names(config.reward.sources, reward_kind=work.spec.reward_kind)
-    sft = _finished(run_dir.shared("sft"), config.sft.path) or _sft_stage(run_dir.shared("sft"), work)
-    if "reward_model" in names and _finished(run_dir.shared("reward_model"), config.reward_model.path) is None:
+
+    def finished(name: str, given: str | None) -> Stage | None:
+        # The others would see what the first process has just finished.
+        return work.world.on_main(f"look for {name}", lambda: _finished(run_dir.shared(name), given))
+
+    sft = finished("sft", config.sft.path) or _sft_stage(run_dir.shared("sft"), work)
+    if "reward_model" in names and finished("reward_model", config.reward_model.path) is None:
         _reward_model_stage(run_dir.shared("reward_model"), work, sft)
-    if "reward" in names and _finished(run_dir.shared("reward"), None) is None:
+    if "reward" in names and finished("reward", None) is None:
         _reward_stage(run_dir.shared("reward"), work, sft)
     stages = finished_stages(run_dir, config, work.spec)
     if stages is not None:
@@ -228,11 +238,12 @@ def _finished(folder: Path, given: str | None) -> Stage | None:
 
 def _sft_stage(folder: Path, work: SharedWork) -> Stage:
     config, prepared, checkpoints = work.config, work.prepared, work.checkpoints("sft")
+    figures: dict[str, Any] = {"trained": config.sft.path is None}
     if config.sft.path is not None:
-        model_path = Path(config.sft.path).expanduser()
-        load_tokenizer(str(model_path))  # a folder without a usable tokenizer fails here, before any cell
-        stage = Stage(model_path, digest_of_folder(model_path), prepared.digest, {"trained": False})
+        where = Path(config.sft.path).expanduser()
+        load_tokenizer(str(where))  # a folder without a usable tokenizer fails here, before any cell
     else:
+        where = folder
         tokenizer = load_tokenizer(work.base_model, may_add_pad=True)
 
         def load(quantize: str) -> Any:
@@ -244,30 +255,25 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
             config.data.seed,
             work.progress,
             checkpoints,
-            config.memory.gradient_checkpointing,
+            gradient_checkpointing=config.memory.gradient_checkpointing,
+            world=work.world,
         )
-        model, figures = trained_model(
+        model, learning = trained_model(
             load,
             config.lora,
             lambda model: train_sft(model, tokenizer, prepared.data.sft, run),
             seed=config.data.seed,
         )
+        figures |= {"pairs": len(prepared.data.sft), **learning}
         if load_sampling_tokenizer(work.base_model).pad_token != tokenizer.pad_token:
             figures["pad_token"] = tokenizer.pad_token
             work.progress.note(f"model '{work.base_model}': has no pad token; takes '{tokenizer.pad_token}'.")
-        with folder_written_atomically(folder) as temporary:
-            _save(model, tokenizer, temporary)
-        stage = Stage(
-            folder,
-            digest_of_folder(folder),
-            prepared.digest,
-            {"trained": True, "pairs": len(prepared.data.sft), **figures},
-        )
-    return _recorded(folder, stage, checkpoints)
+        work.world.on_main("save", lambda: _save(model, tokenizer, folder))
+    return _recorded(folder, where, work, figures, checkpoints)
 
 
 def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
-    config = work.config
+    config, device = work.config, device_of_this_process()
     checkpoints = work.checkpoints("reward_model", sft=sft.digest)
     tokenizer = load_tokenizer(str(sft.folder))
     training, held_out = hold_out(
@@ -279,18 +285,18 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
         figures |= _trained_reward_model(folder, work, sft, checkpoints, training)
     else:
         where = Path(given).expanduser()
-    model = load_own_model(where, tokenizer, dtype=config.model.dtype, device=_device())
+    model = load_own_model(where, tokenizer, dtype=config.model.dtype, device=device)
     if isinstance(model, ClassifierReward):
         figures["reads"] = "texts"
         work.progress.note(
             f"reward model '{given}': its vocabulary is not the policy's, so it reads texts, and critics start from the SFT model."
         )
-    scoring = Scoring(work.task, config, tokenizer)
+    scoring = Scoring(work.task, config, tokenizer, work.world)
     if held_out:
         figures |= {"pairs": len(held_out), "pair_accuracy": pair_accuracy(model, held_out, scoring)}
-    own = make_reward(OWN_REWARD, reward_model=model, dtype=config.model.dtype, device=_device())
+    own = make_reward(OWN_REWARD, reward_model=model, dtype=config.model.dtype, device=device)
     figures |= score_scale(own, sft.folder, work.prepared.data.rl_prompts, scoring, name="reward model")
-    return _recorded(folder, Stage(where, digest_of_folder(where), work.prepared.digest, figures), checkpoints)
+    return _recorded(folder, where, work, figures, checkpoints)
 
 
 def _trained_reward_model(
@@ -318,7 +324,8 @@ def _trained_reward_model(
         config.data.seed,
         work.progress,
         checkpoints,
-        config.memory.gradient_checkpointing,
+        gradient_checkpointing=config.memory.gradient_checkpointing,
+        world=work.world,
     )
     model, figures = trained_model(
         load,
@@ -327,51 +334,55 @@ def _trained_reward_model(
         seed=config.data.seed,
     )
     references = [(pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]]
-    values = TokenValues(model.eval()).to(_device())
-    scores = scores_of_texts(values, references, Scoring(work.task, config, tokenizer))
+    values = TokenValues(model.eval()).to(device_of_this_process())
+    scores = scores_of_texts(values, references, Scoring(work.task, config, tokenizer, work.world))
     setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
-    with folder_written_atomically(folder) as temporary:
-        _save(model, tokenizer, temporary)
+    work.world.on_main("save", lambda: _save(model, tokenizer, folder))
     return {"training_pairs": len(training), **figures}
 
 
 def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     """Measures the scale of a score that is not the task's own reward alone."""
-    config, device, checkpoints = work.config, _device(), work.checkpoints("reward")
+    config, device, checkpoints = work.config, device_of_this_process(), work.checkpoints("reward")
     own = _finished(work.run_dir.shared("reward_model"), config.reward_model.path)
     tokenizer = load_tokenizer(str(sft.folder))
     model = None if own is None else load_own_model(own.folder, tokenizer, dtype=config.model.dtype, device=device)
     sources = parse_reward_sources(config.reward.sources)
     reward = make_reward(sources, reward_model=model, dtype=config.model.dtype, device=device)
     scale = score_scale(
-        reward, sft.folder, work.prepared.data.rl_prompts, Scoring(work.task, config, tokenizer), name="reward"
+        reward,
+        sft.folder,
+        work.prepared.data.rl_prompts,
+        Scoring(work.task, config, tokenizer, work.world),
+        name="reward",
     )
     figures = {"sources": [source.name for source in sources], **scale}
-    return _recorded(folder, Stage(folder, reward_digest(config), work.prepared.digest, figures), checkpoints)
+    return _recorded(folder, folder, work, figures, checkpoints)
 
 
 def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight).all()):
-            raise TrainingError(
-                f"{folder.name.split('.')[1]}: {name} is not finite after training; lower its learning rate."
-            )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+            raise TrainingError(f"{folder.name}: {name} is not finite after training; lower its learning rate.")
+    with folder_written_atomically(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
 
 
-def _recorded(folder: Path, stage: Stage, checkpoints: Checkpoints) -> Stage:
-    folder.mkdir(parents=True, exist_ok=True)
-    seconds = checkpoints.seconds()
-    write_json_atomically(
-        folder / STAGE,
-        {"digest": stage.digest, "data_digest": stage.data_digest, "figures": dict(stage.figures), "seconds": seconds},
-    )
-    checkpoints.remove()
-    with contextlib.suppress(OSError):  # another stage's are there
-        checkpoints.folder.parent.rmdir()
-    return stage
+def _recorded(
+    folder: Path, where: Path, work: SharedWork, figures: Mapping[str, Any], checkpoints: Checkpoints
+) -> Stage:
+    """Writes down in a stage's folder what it was, with the digest of what it stands for: a model in `where`, or the score."""
 
+    def record() -> Stage:
+        digest = reward_digest(work.config) if folder.name == "reward" else digest_of_folder(where)
+        stage = Stage(where, digest, work.prepared.digest, figures)
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"digest": digest, "data_digest": stage.data_digest, "figures": dict(figures)}
+        write_json_atomically(folder / STAGE, {**content, "seconds": checkpoints.seconds()})
+        checkpoints.remove()
+        with contextlib.suppress(OSError):  # another stage's are there
+            checkpoints.folder.parent.rmdir()
+        return stage
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return work.world.on_main("record", record)

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 
 from marl_bench.config import SupervisedConfig
-from marl_bench.errors import Interrupted, TrainingError
+from marl_bench.errors import ConfigError, Interrupted, TrainingError
 from marl_bench.models.prompts import encode_response
 from marl_bench.records import PreferencePair, Prompt, SftPair
 from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.progress import Progress
 from marl_bench.training.supervised_resume import Begun, begun, saving_callback, scratch, write_ended
+from marl_bench.world import ALONE, World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class SupervisedRun:
         progress: Told of every step.
         checkpoints: Of the stage; None keeps none.
         gradient_checkpointing: Whether activations are computed again in the backward pass.
+        world: The processes that train together, each on its share of every batch.
     """
 
     settings: SupervisedConfig
@@ -40,6 +42,7 @@ class SupervisedRun:
     progress: Progress
     checkpoints: Checkpoints | None = None
     gradient_checkpointing: bool = False
+    world: World = ALONE
 
 
 def train_sft(model: Any, tokenizer: Any, pairs: Sequence[SftPair], run: SupervisedRun) -> dict[str, float]:
@@ -114,7 +117,7 @@ def _trained(
     if store is not None:
         callbacks.append(saving_callback(store, run.progress.stop_requested))
     with _quiet(), scratch(store) as folder:
-        arguments = _trainer_arguments(run.settings, len(examples), str(folder), seed=run.seed, on_cpu=_on_cpu())
+        arguments = _trainer_arguments(stage, run, len(examples), str(folder), on_cpu=_on_cpu())
         arguments["activation_checkpointing"] = run.gradient_checkpointing
         trainer = make_trainer(
             model=model,
@@ -122,7 +125,8 @@ def _trained(
             train_dataset=Dataset.from_list(list(examples)),
             callbacks=callbacks,
         )
-        trainer.train(resume_from_checkpoint=None if before.folder is None else str(before.folder))
+        with run.world.in_lockstep():
+            trainer.train(resume_from_checkpoint=None if before.folder is None else str(before.folder))
     history: list[Mapping[str, float]] = trainer.state.log_history
     return history
 
@@ -133,19 +137,24 @@ def pair_ids(prompt: Prompt, response: str, tokenizer: Any, *, max_response_toke
     return prompt_ids + encode_response(response, tokenizer, max_response_tokens=max_response_tokens)
 
 
-def _trainer_arguments(
-    settings: SupervisedConfig, examples: int, scratch: str, *, seed: int, on_cpu: bool
-) -> dict[str, Any]:
+def _trainer_arguments(stage: str, run: SupervisedRun, examples: int, scratch: str, *, on_cpu: bool) -> dict[str, Any]:
+    settings, processes = run.settings, run.world.size
     batch_size = min(settings.batch_size, examples)
-    micro_batch_size = min(settings.micro_batch_size, batch_size)
-    while batch_size % micro_batch_size:  # TRL knows whole micro-batches only
+    if batch_size % processes:
+        raise ConfigError(
+            f"{stage}: its {examples} examples make batches of {batch_size}, which {processes} processes cannot divide; "
+            f"set its batch_size to {max(batch_size // processes, 1) * processes}, or start fewer processes."
+        )
+    own_rows = batch_size // processes
+    micro_batch_size = min(settings.micro_batch_size, own_rows)
+    while own_rows % micro_batch_size:  # TRL knows whole micro-batches only
         micro_batch_size -= 1
     steps = settings.planned_steps(examples)
     return {
         "output_dir": scratch,
         "max_steps": steps,
         "per_device_train_batch_size": micro_batch_size,
-        "gradient_accumulation_steps": batch_size // micro_batch_size,
+        "gradient_accumulation_steps": own_rows // micro_batch_size,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": settings.schedule,
         "warmup_steps": int(settings.warmup_ratio * steps),
@@ -153,8 +162,8 @@ def _trainer_arguments(
         "max_grad_norm": settings.max_grad_norm,
         "adam_beta1": settings.adam_betas[0],
         "adam_beta2": settings.adam_betas[1],
-        "seed": seed,
-        "data_seed": seed,
+        "seed": run.seed,
+        "data_seed": run.seed,
         "use_cpu": on_cpu,
         "bf16": False,
         "gradient_checkpointing": False,

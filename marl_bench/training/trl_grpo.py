@@ -11,9 +11,9 @@ from trl import GRPOTrainer
 from marl_bench.batches import Rollout, Segmentation, Tokens
 from marl_bench.errors import ConfigError
 from marl_bench.interfaces import TerminationRule
+from marl_bench.macro.groups import spread_advantages
 from marl_bench.macro.losses import RatioLevel, log_ratios
 from marl_bench.macro.segmentation import check_partition, to_tokens
-from marl_bench.macro.smdp import generalized_advantages, macro_rewards
 from marl_bench.models.offsets import response_offsets
 from marl_bench.models.sampling import row_seed
 
@@ -70,7 +70,8 @@ class MacroGrpoTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
                 "MacroGrpoTrainer: tools are not supported; their tokens would be parts of macro actions."
             )
         parts = self._segment(batch["completion_ids"], batch["completion_mask"].bool())
-        batch["advantages"] = spread_advantages(batch["advantages"], parts, gae_lambda=self._gae_lambda)
+        spread = spread_advantages(batch["advantages"], parts, gae_lambda=self._gae_lambda)
+        batch["advantages"] = to_tokens(spread.macro_advantages, parts.macro_ids)
         return batch
 
     def _get_per_token_logps_and_entropies(
@@ -110,15 +111,3 @@ class MacroGrpoTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
         parts = self._rule.segment(rollout)
         check_partition(parts, mask)
         return parts
-
-
-def spread_advantages(advantages: torch.Tensor, segmentation: Segmentation, *, gae_lambda: float) -> torch.Tensor:
-    """Returns [B, T]: the advantage of each response ([B]) on its tokens, multiplied with lambda for every macro action that comes after.
-
-    These are generalized advantages with a reward at the end and no values. With lambda .5 and macro actions of 2, 2 and 1 tokens an
-    advantage of 1 becomes .25 .25 .5 .5 1.
-    """
-    nothing = torch.zeros(segmentation.macro_ids.shape, dtype=advantages.dtype, device=advantages.device)
-    rewards = macro_rewards(nothing, advantages, segmentation, reduction="sum", gamma=1.0)
-    found = generalized_advantages(rewards, torch.zeros_like(rewards), segmentation, gamma=1.0, gae_lambda=gae_lambda)
-    return to_tokens(found.macro_advantages, segmentation.macro_ids)

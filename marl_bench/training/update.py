@@ -20,6 +20,7 @@ from marl_bench.models.out_of_memory import TRAINING
 from marl_bench.models.scoring import micro_batches, response_log_probs
 from marl_bench.training.guards import SKIPPED, SKIPPED_IN_A_ROW, first_not_finite, how_to_go_on
 from marl_bench.training.optimizer_memory import trained_parameters, with_masters
+from marl_bench.training.shares import check_same_weights, in_row_shares
 
 _REMEDY = "Lower ppo.learning_rate or raise ppo.kl_coef"
 
@@ -98,9 +99,9 @@ def make_optimizers(actors: Actors, ppo: PpoConfig, *, steps: int) -> Optimizers
         if model is None:
             return None, None
         betas = (ppo.adam_betas[0], ppo.adam_betas[1])
+        trained = list(trainable_parameters(model).values())
         make = functools.partial(torch.optim.AdamW, lr=learning_rate, betas=betas, weight_decay=ppo.weight_decay)
-        trained = trainable_parameters(model).values()
-        optimizer = make(trained) if actors.memory.master_weights is None else with_masters(model, make)
+        optimizer = make(trained) if actors.memory.master_weights is None else with_masters(model, trained, make)
         warmup = ppo.warmup_steps(steps=steps)
         return optimizer, get_scheduler(ppo.schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
 
@@ -157,26 +158,31 @@ def update(
         after_step: Called after each step with the tally so far.
 
     Raises:
-        TrainingError: A loss is not finite, or before the first step the ratio is not 1.
+        TrainingError: A loss is not finite, before the first step the ratio is not 1, or the processes' weights have come apart.
     """
     for index in order[tally.steps :]:
         part = experience.rows(index, tokens=experience.tokens.rows(index))
         tally = _optimizer_step(learner, part, tally, settings)
         after_step(tally)
+    check_same_weights(learner.actors.world, _trained(learner), where=settings.where)
     return tally
 
 
 def _optimizer_step(learner: Learner, part: Experience, tally: Tally, settings: UpdateSettings) -> Tally:
     counts = _counts(part)
     size, first = learner.actors.micro_batch(settings.ppo.micro_batch_size), tally.steps == 0
-    added = learner.actors.halvings.retried(
-        TRAINING,
-        min(size.rows, len(part.tokens)),
-        lambda rows: _add_gradients(
-            learner, part, counts, settings, size=dataclasses.replace(size, rows=rows), first=first
-        ),
-        clear=learner.optimizers.zero_gradients,
-    )
+
+    def share(own: Experience) -> _Added:
+        return learner.actors.halvings.retried(
+            TRAINING,
+            min(size.rows, len(own.tokens)),
+            lambda rows: _add_gradients(
+                learner, own, counts, settings, size=dataclasses.replace(size, rows=rows), first=first
+            ),
+            clear=learner.optimizers.zero_gradients,
+        )
+
+    added = _Added.joined(in_row_shares(learner.actors.world, _trained(learner), part, share))
     norms = _clip_gradients(learner, settings.ppo)
     wrong = first_not_finite({**added.losses, **norms})
     if wrong and settings.guards.not_finite == "skip":
@@ -204,6 +210,18 @@ class _Added:
     sums: Mapping[str, float]
     ratio_deviation: float
 
+    @classmethod
+    def joined(cls, parts: "Sequence[_Added]") -> "_Added":
+        """Returns what came of all parts together."""
+        if len(parts) == 1:
+            return parts[0]
+        losses, sums = (
+            {name: sum(values[name] for values in found) for name in found[0]}
+            for found in ([part.losses for part in parts], [part.sums for part in parts])
+        )
+        # max() would lose a NaN that does not come first.
+        return cls(losses, sums, float(torch.tensor([part.ratio_deviation for part in parts]).max()))
+
 
 def _add_gradients(
     learner: Learner, part: Experience, counts: StepCounts, settings: UpdateSettings, *, size: BatchSize, first: bool
@@ -226,6 +244,10 @@ def _add_gradients(
         for name, value in terms.sums.items():
             sums[name] = sums.get(name, 0.0) + float(value)
     return _Added(losses, sums, deviation)
+
+
+def _trained(learner: Learner) -> list[torch.nn.Parameter]:
+    return [parameter for optimizer, _ in learner.optimizers.pairs() for parameter in trained_parameters(optimizer)]
 
 
 def _counts(experience: Experience) -> StepCounts:

@@ -1,6 +1,7 @@
 """The shipped tiny model as a policy, and a rule reward that the first letters of a response decide."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ class PrefixTask:
 
 @pytest.fixture(scope="session")
 def actors():
-    folder = model_folder("tiny")
+    folder = Path(model_folder("tiny"))
     return load_actors(
         policy=folder, sft=folder, reward_model=None, dtype="float32", critic_scale=1.0, device=torch.device("cpu")
     )

@@ -1,6 +1,7 @@
 """Responses that exist already are read as they were sampled."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ ALL = frozenset({"logprobs", "ref_logprobs", "entropies", "values", "text", "off
 
 @pytest.fixture(scope="module")
 def actors():
-    folder = model_folder("tiny")
+    folder = Path(model_folder("tiny"))
     return load_actors(
         policy=folder, sft=folder, reward_model=None, dtype="float32", critic_scale=1.0, device=torch.device("cpu")
     )

@@ -1,6 +1,9 @@
 """A PPO training that is cut off at any boundary and goes on ends bit for bit as one that was not."""
 
 import dataclasses
+import errno
+import json
+import os
 import random
 
 import numpy as np
@@ -9,8 +12,11 @@ import torch
 from marl_bench_baselines.macro_ppo import MacroPpo
 
 from marl_bench.config import CheckpointConfig, PpoConfig
+from marl_bench.disk_space import full_disk_named
+from marl_bench.errors import CheckpointError, DiskFullError, Interrupted
 from marl_bench.macro.termination import EveryNTokens
-from marl_bench.training.checkpoint import Checkpoints
+from marl_bench.run_dir import digest_of_json
+from marl_bench.training.checkpoint import MANIFEST, Checkpoints
 from marl_bench.training.ppo import train_ppo
 from marl_bench.training.progress import NoProgress
 from marl_bench.training.state import seed_everything
@@ -52,7 +58,11 @@ def train(make_actors, make_run, letter_task, prompts, settings):
         base = make_run(name)
         lines = (base.folder / "metrics.jsonl", base.folder / "timings.jsonl")
         store = Checkpoints(
-            base.folder / "checkpoints", identity or {"arm": "a"}, checkpoints, lines=lines, say=(said or []).append
+            base.folder / "checkpoints",
+            identity or {"arm": "a"},
+            checkpoints,
+            lines=lines,
+            say=[].append if said is None else said.append,
         )
         if die_after is not None:
             written, write = [], store.write
@@ -84,14 +94,23 @@ def final(folder, actors, budget):
     )
 
 
+@pytest.fixture(scope="module")
+def once():
+    """Remembers what is expensive and the same for all tests."""
+    return {}
+
+
 @pytest.fixture
-def uninterrupted(train, make_actors, make_run, letter_task, prompts, settings):
+def uninterrupted(once, make_actors, make_run, letter_task, prompts, settings):
     """Of a training without any checkpoints."""
+    if "whole" in once:
+        return once["whole"]
     run, actors = make_run("whole"), make_actors()
     baseline = MacroPpo(EveryNTokens(3), settings)
     seed_everything(5)
     budget = train_ppo(run, actors, NoisyTask(letter_task), baseline, prompts, NoProgress())
-    return final(run.folder, actors, budget)
+    once["whole"] = final(run.folder, actors, budget)
+    return once["whole"]
 
 
 def test_a_training_killed_at_every_boundary_in_turn_ends_as_one_that_was_not(train, uninterrupted):
@@ -99,3 +118,129 @@ def test_a_training_killed_at_every_boundary_in_turn_ends_as_one_that_was_not(tr
         with pytest.raises(Killed):
             train("killed", die_after=1)
     assert train("killed") == uninterrupted
+
+
+def test_damaged_checkpoints_are_told_and_the_one_before_is_used(train, uninterrupted, make_run):
+    with pytest.raises(Killed):
+        train("damaged", die_after=8, checkpoints=CheckpointConfig(every_seconds=0, keep_last=3))
+    first, second, third = sorted(
+        path for path in (make_run("damaged").folder / "checkpoints").iterdir() if path.is_dir()
+    )
+    flip(third / "policy.pt")
+    (second / MANIFEST).write_text((second / MANIFEST).read_text()[:100])
+    said = []
+    assert train("damaged", said=said) == uninterrupted
+    assert f"{third.name}: damaged (policy.pt is not the one written). The one before is used." in said[0]
+    assert f"{second.name}: damaged ({MANIFEST}: JSONDecodeError). The one before is used." in said[1]
+    assert said[2] == f"goes on from checkpoint {first.name}."
+
+
+def test_lines_that_a_checkpoint_counts_on_must_be_there(train, uninterrupted, make_run):
+    with pytest.raises(Killed):
+        train("lines", die_after=7)  # right after the first update's end, whose line is written
+    curve = make_run("lines").folder / "metrics.jsonl"
+    curve.write_bytes(curve.read_bytes()[:-10])
+    said = []
+    assert train("lines", said=said) == uninterrupted
+    assert "metrics.jsonl beside it is shorter than, or not, what it was then" in said[0]
+
+
+def test_what_was_appended_after_the_checkpoint_is_cut_off(train, uninterrupted, make_run):
+    with pytest.raises(Killed):
+        train("tail", die_after=3)
+    for name in ("metrics.jsonl", "timings.jsonl"):
+        (make_run("tail").folder / name).write_text('{"update": 1, "half a li')
+    assert train("tail") == uninterrupted
+
+
+def test_a_checkpoint_of_another_training_is_refused_with_both_named(train, make_run):
+    with pytest.raises(Killed):
+        train("other", die_after=1, identity={"configuration": "aaaa", "arm": "a"})
+    with pytest.raises(CheckpointError, match="its configuration is aaaa, that of this one is bbbb; remove the folder"):
+        train("other", identity={"configuration": "bbbb", "arm": "a"})
+    manifest = make_run("other").folder / "checkpoints" / "update-000000-step-000000" / MANIFEST
+    content = json.loads(manifest.read_text())
+    del content["digest"]
+    content["schema_version"] = 99
+    manifest.write_text(json.dumps({**content, "digest": digest_of_json(content)}))
+    with pytest.raises(CheckpointError, match="has version 99 of the format, this marl-bench reads 1"):
+        train("other", identity={"configuration": "aaaa", "arm": "a"})
+
+
+def test_a_stop_writes_a_checkpoint_at_the_next_boundary(train, uninterrupted, make_run):
+    class Stop(NoProgress):
+        def stop_requested(self):
+            return True
+
+    seldom = CheckpointConfig(every_seconds=1e9)
+    for _ in range(2):
+        with pytest.raises(Interrupted, match="goes on from here"):
+            train("stopped", checkpoints=seldom, progress=Stop())
+    names = [path.name for path in (make_run("stopped").folder / "checkpoints").iterdir() if path.is_dir()]
+    assert sorted(names) == ["update-000000-step-000000", "update-000000-step-000001"]
+    assert train("stopped", checkpoints=seldom) == uninterrupted
+
+
+def test_the_last_and_the_best_are_kept(train, make_run):
+    keep = CheckpointConfig(every_seconds=0, keep_last=1, keep_best=True)
+    train("kept", checkpoints=keep)
+    folder = make_run("kept").folder
+    curve = [json.loads(line)["score"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    # The score of an update is that of the policy that sampled for it: the one right after the rollout.
+    best = f"update-{curve.index(max(curve)):06d}-step-000000"
+    names = sorted(path.name for path in (folder / "checkpoints").iterdir() if path.is_dir())
+    assert names == sorted({best, "update-000002"})
+    assert json.loads((folder / "checkpoints" / best / MANIFEST).read_text())["score"] == max(curve)
+
+
+def test_a_resumed_training_says_where_it_goes_on(train):
+    class Seen(NoProgress):
+        def __init__(self):
+            self.steps = []
+
+        def resumed(self, stage, done, total):
+            self.steps.append(("resumed", stage, done, total))
+
+        def step(self, stage, done, total, **figures):
+            self.steps.append((stage, done, total))
+
+    with pytest.raises(Killed):
+        train("seen", die_after=7)
+    seen = Seen()
+    train("seen", progress=seen)
+    assert seen.steps == [("resumed", "ppo", 1, 2), ("ppo", 2, 2)]
+
+
+def test_a_full_disk_is_named_and_leaves_the_checkpoint_before(train, uninterrupted, make_run, monkeypatch):
+    with pytest.raises(Killed):
+        train("full", die_after=2)
+    folder = make_run("full").folder
+
+    def no_space(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_space)
+        text = f"{folder}: the disk is full.*goes on from the last checkpoint"
+        with pytest.raises(DiskFullError, match=text), full_disk_named(folder):
+            train("full")
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "notes.jsonl",
+        "update-000000-step-000000",
+        "update-000000-step-000001",
+    ]
+    assert train("full") == uninterrupted
+
+
+def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(ValueError, match="device"), full_disk_named(tmp_path):
+        raise ValueError("no device left on space")
+    # safetensors is not Python: its error has a text and no number.
+    with pytest.raises(DiskFullError, match=str(tmp_path)), full_disk_named(tmp_path):
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)

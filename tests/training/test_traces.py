@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ TEXTS = (" A dog runs home.", " Two cats.", " Ein Hund läuft – nach Hause.")
 
 @pytest.fixture(scope="module")
 def actors():
-    folder = model_folder("tiny")
+    folder = Path(model_folder("tiny"))
     return load_actors(
         policy=folder, sft=folder, reward_model=None, dtype="float32", critic_scale=1.0, device=torch.device("cpu")
     )

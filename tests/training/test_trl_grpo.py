@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from marl_bench.errors import ConfigError
-from marl_bench.macro import synthetic
 from marl_bench.macro.termination import EveryNTokens
 from marl_bench.models.loading import load_tokenizer
 from marl_bench.planning import build_rule, plan_rule
@@ -111,15 +110,6 @@ def test_macro_ratios_a_lambda_and_a_rule_on_text_train_something_else(tokenizer
     ]
     assert all(torch.isfinite(each).all() for each in weights)
     assert all(float((weights[0] - each).abs().max()) > 1e-3 for each in weights[1:])
-
-
-def test_an_advantage_fades_with_the_macro_actions_behind(trainers):
-    from marl_bench.training.trl_grpo import spread_advantages
-
-    rollout = synthetic.rollout([synthetic.row(5), synthetic.row(2), synthetic.row(0)])
-    parts = EveryNTokens(2).segment(rollout)
-    found = spread_advantages(torch.tensor([1.0, -2.0, 3.0]), parts, gae_lambda=0.5)
-    assert found.tolist() == [[0.25, 0.25, 0.5, 0.5, 1.0], [-2.0, -2.0, 0, 0, 0], [0] * 5]
 
 
 def test_what_does_not_go_with_macro_ratios_is_refused(tokenizer, trainers, registry, tmp_path):

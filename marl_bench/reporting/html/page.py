@@ -115,9 +115,9 @@ def _frame(comparison: Comparison, sections: Sequence[Section], pictures: Sequen
         "title": escaped(comparison.title),
         "experiments": escaped(experiments),
         "style": style,
-        "style_hash": _hash(style),
+        "style_hash": content_hash(style),
         "script": script,
-        "script_hash": _hash(script),
+        "script_hash": content_hash(script),
         "lede": _lede(comparison),
         "warnings": sentence_list(_warnings(comparison), kind="warnings"),
         "reading": sentence_list(read(comparison), kind="reading"),
@@ -137,7 +137,8 @@ def _filled(template: str, parts: Mapping[str, str]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
 
 
-def _hash(text: str) -> str:
+def content_hash(text: str) -> str:
+    """Returns what a content security policy calls a text by."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
 
 

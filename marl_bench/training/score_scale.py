@@ -14,12 +14,13 @@ from marl_bench.errors import TrainingError
 from marl_bench.interfaces import Task
 from marl_bench.models.loading import load_policy
 from marl_bench.models.prompts import encode_prompts, encode_response
-from marl_bench.models.responses import respond, sampling_settings
+from marl_bench.models.responses import respond, sample_indices, sampling_settings
 from marl_bench.models.rewards import ClassifierReward
 from marl_bench.models.sampling import ModelSampler
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
 from marl_bench.records import PreferencePair, Prompt, Response
-from marl_bench.score_parts import Reward, ToScore
+from marl_bench.score_parts import Reward, Scores, ToScore
+from marl_bench.world import ALONE, World
 
 CALIBRATION_RESPONSES = 256
 
@@ -32,11 +33,13 @@ class Scoring:
         task: Gives rule rewards.
         config: Limits, temperatures, batch sizes and seed.
         tokenizer: Of the SFT model.
+        world: The processes that measure together.
     """
 
     task: Task
     config: RunConfig
     tokenizer: Any
+    world: World = ALONE
 
 
 def score_scale(
@@ -48,19 +51,27 @@ def score_scale(
         TrainingError: No response has a score, or all have the same.
     """
     config, tokenizer = scoring.config, scoring.tokenizer
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    policy = load_policy(str(sft), dtype=config.model.dtype).to(device)
+    policy = load_policy(str(sft), dtype=config.model.dtype).to(device_of_this_process())
     prompts = prompts[:CALIBRATION_RESPONSES]
-    sampled = respond(
-        ModelSampler(policy),
-        tokenizer,
-        prompts,
-        settings=sampling_settings(config.sampling),
-        batch_size=config.ppo.sample_batch_size,
-        seed_parts=(config.data.seed, "calibration"),
-    )
-    batch = ToScore(scoring.task, prompts, sampled.responses, sampled.samples.tokens, config.ppo.score_batch_size)
-    scored = [score for score in reward.scores(batch) if score is not None]
+    indices = sample_indices(prompts)
+
+    def share(rows: slice) -> Scores:
+        sampled = respond(
+            ModelSampler(policy),
+            tokenizer,
+            prompts[rows],
+            settings=sampling_settings(config.sampling),
+            batch_size=config.ppo.sample_batch_size,
+            seed_parts=(config.data.seed, "calibration"),
+            indices=indices[rows],
+        )
+        tokens = sampled.samples.tokens
+        return reward.scores(
+            ToScore(scoring.task, prompts[rows], sampled.responses, tokens, config.ppo.score_batch_size)
+        )
+
+    shares = scoring.world.in_shares("calibration", len(prompts), share)
+    scored = [score for scores in shares for score in scores if score is not None]
     if not scored:
         raise TrainingError(f"{name}: none of {len(prompts)} SFT samples has a score; all are None.")
     scores = torch.tensor(scored)
@@ -107,3 +118,8 @@ def hold_out(
     random.Random(f"held-out pairs {seed}").shuffle(ids)
     held = set(ids[: round(share * len(ids))])
     return [pair for pair in pairs if pair.prompt.id not in held], [pair for pair in pairs if pair.prompt.id in held]
+
+
+def device_of_this_process() -> torch.device:
+    """Returns the device that this process works on; with several processes each has set its own."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,24 @@
+"""RLOO by TRL's own trainer, unmodified."""
+
+from marl_bench.interfaces import BaselineSpec, PolicyFolder, TrainContext
+from marl_bench_baselines.trl_online import train_online
+
+
+class Rloo:
+    """Groups of `ppo.group_size` responses; batch, learning rate, clipping and KL coefficient (beta) as in the shared trainer."""
+
+    def train(self, context: TrainContext) -> PolicyFolder:
+        """Trains and returns the policy."""
+        from trl import RLOOConfig, RLOOTrainer
+
+        return train_online(context, RLOOTrainer, RLOOConfig, baseline="rloo")
+
+
+BASELINE = BaselineSpec(
+    id="rloo",
+    version="1",
+    summary="RLOO by TRL's trainer, at PPO's number of sampled responses",
+    build=Rloo,
+    kind="trainer",
+    samples=True,
+)
