@@ -33,6 +33,8 @@ from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.adapters import NewAdapter, adapter_facts, check_adapters
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.models.memory import with_memory
+from marl_bench.models.out_of_memory import Halvings, want_of_memory_named
+from marl_bench.models.vllm_install import sampler_packages
 from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
@@ -110,7 +112,10 @@ class Worker:
         responses = [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs]
         self.world.on_main("added metrics", lambda: measure(added, [pair.prompt for pair in pairs], responses))
         plan = self.plan
-        with full_disk_named(plan.run_dir.root):
+        halvings = Halvings(progress.note)
+        if plan.config.guards.out_of_memory == "stop":
+            halvings.forbid()
+        with full_disk_named(plan.run_dir.root), want_of_memory_named("shared stages"):
             run_shared_stages(
                 SharedWork(
                     plan.run_dir,
@@ -122,6 +127,7 @@ class Worker:
                     progress,
                     plan.config_hash,
                     self.world,
+                    halvings,
                 )
             )
 
@@ -137,9 +143,11 @@ class Worker:
         with full_disk_named(folder):
             clear_unfinished(folder)
             seed_everything(seed)
+            self._samplers.tell = progress.note
             write_json_atomically(folder / RECORD, record.to_json())
             try:
-                finished = self._train_and_evaluate(arm, checkpoints, stages, record, progress)
+                with want_of_memory_named(f"arm '{arm.label}', seed {seed}"):
+                    finished = self._train_and_evaluate(arm, checkpoints, stages, record, progress)
             except Interrupted:
                 raise
             except Exception as error:
@@ -315,9 +323,8 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
-        sampler = self._samplers.of(actors, start_from=stages.sft.folder)
-        actors = dataclasses.replace(actors, sampler=sampler, world=self.world)
-        return with_memory(actors, self.plan.config.memory)
+        actors = with_memory(dataclasses.replace(actors, world=self.world), self.plan.config.memory)
+        return dataclasses.replace(actors, sampler=self._samplers.of(actors, start_from=stages.sft.folder))
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:
@@ -376,7 +383,12 @@ class Worker:
             config_hash=self.plan.config_hash,
             digests=digests,
             shared=shared,
-            environment=environment(device=device, threads=self.plan.threads, processes=self.world.size),
+            environment=environment(
+                device=device,
+                threads=self.plan.threads,
+                processes=self.world.size,
+                packages=sampler_packages(self.plan.config),
+            ),
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.models.actors import Actors
 from marl_bench.models.adapters import save_model
+from marl_bench.models.loading import save_tokenizer
 from marl_bench.planning import ArmPlan, Plan
 from marl_bench.records import RunRecord
 from marl_bench.run_dir import (
@@ -56,7 +57,7 @@ def save_models(folder: Path, actors: Actors, *, merged: bool) -> None:
     for name, model in actors.trained().items():
         with folder_written_atomically(folder / name) as temporary:
             save_model(model, temporary, merged=merged)
-            actors.tokenizer.save_pretrained(temporary)
+            save_tokenizer(actors.tokenizer, temporary)
 
 
 def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints, *, merged: bool) -> None:
@@ -69,7 +70,7 @@ def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints, *, 
     load_policy_weights(best, actors.policy)
     with folder_written_atomically(folder / BEST_POLICY) as temporary:
         save_model(actors.policy, temporary, merged=merged)
-        actors.tokenizer.save_pretrained(temporary)
+        save_tokenizer(actors.tokenizer, temporary)
         facts = {"position": best.position, "training_score": best.manifest["score"]}
         write_json_atomically(temporary / "best.json", facts)
     weights.load_state_dict(last)
