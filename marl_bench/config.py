@@ -212,12 +212,14 @@ class CheckpointConfig(Section):
     every_seconds: float = Field(
         60.0,
         ge=0,
-        description="a checkpoint at the first optimizer step that ends so long after the last one; 0: at each",
+        description="a checkpoint at the first rollout, optimizer step or update that ends so long after the last one; 0: at each",
     )
     keep_last: int = Field(
         2, ge=1, description="so many checkpoints of a training are kept; the one before stands in for a damaged one"
     )
-    keep_best: bool = Field(False, description="also keep the one with the best training score")
+    keep_best: bool = Field(
+        False, description="also keep the one with the best training score, whose policy the cell leaves in best_policy"
+    )
 
 
 class LoraConfig(Section):
