@@ -105,6 +105,7 @@ def respond(
             seed_parts=seed_parts,
             indices=[indices[row] for row in chosen],
         )
+    sampler.rest()
     found = joined_responses(parts, pad_id=tokenizer.pad_token_id)
     return found if size.tokens is None else found.rows(_inverse(order))
 
@@ -147,7 +148,6 @@ def batches_of_responses(
         yield SampledResponses(
             samples, _as_records(samples.tokens, prompts[chunk], indices[chunk], tokenizer), seeds[chunk]
         )
-    sampler.rest()
 
 
 def stored_responses(

@@ -64,3 +64,10 @@ def installed_version() -> str | None:
     except importlib.metadata.PackageNotFoundError:  # a build of another name, for example for CPUs
         names = importlib.metadata.packages_distributions().get("vllm", [])
         return importlib.metadata.version(names[0]) if names else "of unknown version"
+
+
+def sampler_packages(config: RunConfig) -> dict[str, str | None]:
+    """Returns the version of the vLLM that samples on this machine, for the record; nothing where none does."""
+    if config.sampler.backend != "vllm" or config.sampler.mode != "colocated":
+        return {}
+    return {"vllm": installed_version()}

@@ -12,7 +12,9 @@ from marl_bench.batches import Tokens
 from marl_bench.config import RunConfig
 from marl_bench.errors import TrainingError
 from marl_bench.interfaces import Task
+from marl_bench.models.halving_sampler import HalvingSampler
 from marl_bench.models.loading import load_policy
+from marl_bench.models.out_of_memory import Halvings
 from marl_bench.models.prompts import encode_prompts, encode_response
 from marl_bench.models.responses import respond, sample_indices, sampling_settings
 from marl_bench.models.rewards import ClassifierReward
@@ -34,12 +36,14 @@ class Scoring:
         config: Limits, temperatures, batch sizes and seed.
         tokenizer: Of the SFT model.
         world: The processes that measure together.
+        halvings: The sizes of micro-batches that fit into memory.
     """
 
     task: Task
     config: RunConfig
     tokenizer: Any
     world: World = ALONE
+    halvings: Halvings = dataclasses.field(default_factory=Halvings)
 
 
 def score_scale(
@@ -57,7 +61,7 @@ def score_scale(
 
     def share(rows: slice) -> Scores:
         sampled = respond(
-            ModelSampler(policy),
+            HalvingSampler(ModelSampler(policy), scoring.halvings),
             tokenizer,
             prompts[rows],
             settings=sampling_settings(config.sampling),
@@ -107,7 +111,7 @@ def scores_of_texts(
     mask = torch.arange(width) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
     finished = torch.tensor([row[-1] == tokenizer.eos_token_id for row in rows])
     tokens = Tokens(*(tensor.to(device) for tensor in (prompt_ids, prompt_mask, ids, mask, finished)))
-    return in_micro_batches(lambda part: last_token_scores(model, part), tokens, size=size)
+    return in_micro_batches(lambda part: last_token_scores(model, part), tokens, size=size, halvings=scoring.halvings)
 
 
 def hold_out(

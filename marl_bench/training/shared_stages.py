@@ -3,9 +3,9 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -21,6 +21,7 @@ from marl_bench.models.loading import (
     load_sampling_tokenizer,
     load_tokenizer,
 )
+from marl_bench.models.out_of_memory import REWARD_MODEL, SFT, Halvings
 from marl_bench.models.rewards import ClassifierReward, load_own_model, make_reward
 from marl_bench.models.scoring import TokenValues
 from marl_bench.models.vocabulary import give_rows
@@ -50,6 +51,8 @@ from marl_bench.training.score_scale import (
 )
 from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft
 from marl_bench.world import ALONE, World
+
+Trained = TypeVar("Trained")
 
 HEAD_STD = 0.02
 """Spread of a new head's weights, as transformers draws them."""
@@ -113,6 +116,7 @@ class SharedWork:
         progress: Told of every step.
         config_hash: Hash of what is computed, for the checkpoints.
         world: The processes that train together.
+        halvings: The sizes of micro-batches that fit into memory.
     """
 
     run_dir: RunDir
@@ -124,6 +128,18 @@ class SharedWork:
     progress: Progress
     config_hash: str
     world: World = ALONE
+    halvings: Halvings = dataclasses.field(default_factory=Halvings)
+
+    def trained(self, setting: str, run: SupervisedRun, train: Callable[[SupervisedRun], Trained]) -> Trained:
+        """Returns what `train` gives, in halved micro-batches where memory runs out; one of several processes cannot begin again alone."""
+        if self.world.size > 1:
+            return train(run)
+        size = run.settings.micro_batch_size
+        return self.halvings.retried(setting, size, lambda fitting: train(run.with_micro_batch_size(fitting)))
+
+    def scoring(self, tokenizer: Any) -> Scoring:
+        """Returns what scores are measured with; `tokenizer` is that of the SFT model."""
+        return Scoring(self.task, self.config, tokenizer, self.world, self.halvings)
 
     def checkpoints(self, stage: str, **digests: str) -> Checkpoints:
         """Returns the checkpoints of a stage, which know all that the stage stands on."""
@@ -258,11 +274,15 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
             gradient_checkpointing=config.memory.gradient_checkpointing,
             world=work.world,
         )
-        model, learning = trained_model(
-            load,
-            config.lora,
-            lambda model: train_sft(model, tokenizer, prepared.data.sft, run),
-            seed=config.data.seed,
+        model, learning = work.trained(
+            SFT,
+            run,
+            lambda run: trained_model(
+                load,
+                config.lora,
+                lambda model: train_sft(model, tokenizer, prepared.data.sft, run),
+                seed=config.data.seed,
+            ),
         )
         figures |= {"pairs": len(prepared.data.sft), **learning}
         if load_sampling_tokenizer(work.base_model).pad_token != tokenizer.pad_token:
@@ -291,10 +311,10 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
         work.progress.note(
             f"reward model '{given}': its vocabulary is not the policy's, so it reads texts, and critics start from the SFT model."
         )
-    scoring = Scoring(work.task, config, tokenizer, work.world)
+    scoring = work.scoring(tokenizer)
     if held_out:
         figures |= {"pairs": len(held_out), "pair_accuracy": pair_accuracy(model, held_out, scoring)}
-    own = make_reward(OWN_REWARD, reward_model=model, dtype=config.model.dtype, device=device)
+    own = make_reward(OWN_REWARD, reward_model=model, dtype=config.model.dtype, device=device, halvings=work.halvings)
     figures |= score_scale(own, sft.folder, work.prepared.data.rl_prompts, scoring, name="reward model")
     return _recorded(folder, where, work, figures, checkpoints)
 
@@ -327,15 +347,19 @@ def _trained_reward_model(
         gradient_checkpointing=config.memory.gradient_checkpointing,
         world=work.world,
     )
-    model, figures = trained_model(
-        load,
-        config.lora,
-        lambda model: train_reward_model(model, tokenizer, training, run),
-        seed=config.data.seed,
+    model, figures = work.trained(
+        REWARD_MODEL,
+        run,
+        lambda run: trained_model(
+            load,
+            config.lora,
+            lambda model: train_reward_model(model, tokenizer, training, run),
+            seed=config.data.seed,
+        ),
     )
     references = [(pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]]
     values = TokenValues(model.eval()).to(device_of_this_process())
-    scores = scores_of_texts(values, references, Scoring(work.task, config, tokenizer, work.world))
+    scores = scores_of_texts(values, references, work.scoring(tokenizer))
     setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
     work.world.on_main("save", lambda: _save(model, tokenizer, folder))
     return {"training_pairs": len(training), **figures}
@@ -348,12 +372,12 @@ def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     tokenizer = load_tokenizer(str(sft.folder))
     model = None if own is None else load_own_model(own.folder, tokenizer, dtype=config.model.dtype, device=device)
     sources = parse_reward_sources(config.reward.sources)
-    reward = make_reward(sources, reward_model=model, dtype=config.model.dtype, device=device)
+    reward = make_reward(sources, reward_model=model, dtype=config.model.dtype, device=device, halvings=work.halvings)
     scale = score_scale(
         reward,
         sft.folder,
         work.prepared.data.rl_prompts,
-        Scoring(work.task, config, tokenizer, work.world),
+        work.scoring(tokenizer),
         name="reward",
     )
     figures = {"sources": [source.name for source in sources], **scale}
