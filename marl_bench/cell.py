@@ -29,8 +29,8 @@ from marl_bench.interfaces import (
 )
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors, policy_source
-from marl_bench.models.adapters import NewAdapter, adapter_facts, check_adapters
-from marl_bench.models.loading import check_tokenizer, check_window, load_tokenizer
+from marl_bench.models.adapters import NewAdapter, adapter_facts
+from marl_bench.models.checks import checked_tokenizer
 from marl_bench.models.memory import with_memory
 from marl_bench.models.out_of_memory import Halvings, want_of_memory_named
 from marl_bench.models.vllm_install import sampler_packages
@@ -168,13 +168,7 @@ class Worker:
         """Returns the data, fitted to the model."""
         if self._prepared is None:
             config = self.plan.config
-            path, sampling = config.sft.path or self.plan.base_model, config.sampling
-            tokenizer = load_tokenizer(path, may_add_pad=config.sft.path is None)
-            check_tokenizer(path, tokenizer)
-            check_window(
-                path, max_prompt_tokens=sampling.max_prompt_tokens, max_response_tokens=sampling.max_response_tokens
-            )
-            check_adapters(path, config.lora)
+            tokenizer = checked_tokenizer(config, base_model=self.plan.base_model)
             self._prepared = prepare_data(self.task, config, tokenizer)
         return self._prepared
 

@@ -234,7 +234,8 @@ class LoraConfig(Section):
         "all", description="what trains adapters: SFT and reward model too (merged when they are saved), or PPO only"
     )
     share_base: bool = Field(
-        False, description="the critic stands on the policy's base as well, in place of the reward model's"
+        False,
+        description="the critic stands on the policy's base, not on the reward model's; this saves a base with nf4, where they differ",
     )
     quantize: Literal["none", "nf4"] = Field(
         "none", description="nf4 holds the frozen base in 4 bits (QLoRA); needs marl-bench[qlora] and a GPU"

@@ -113,12 +113,13 @@ def small_run(folder, **settings):
     small = {
         "arms": ["token_ppo"],
         "seeds": 1,
-        "data.limit": 8,
+        "data.limit": 4,
         "sft.max_steps": 1,
         "reward_model.max_steps": 1,
         "ppo.updates": 1,
         "ppo.batch_size": 4,
-        "sampling.max_response_tokens": 12,
+        "sampling.max_response_tokens": 8,
+        "sampling.max_prompt_tokens": 64,
     }
     overrides = list({**small, **settings}.items())
     plan = make_plan(resolve(preset="tiny", overrides=overrides), Registry(), out=folder, jobs=1, threads=1)
@@ -173,7 +174,7 @@ def other_reward_model(tmp_path):
 
 
 def test_a_reward_model_of_another_vocabulary_reads_texts(other_reward_model, tmp_path):
-    plan, cell = small_run(tmp_path / "run", **{"reward_model.path": str(other_reward_model)})
+    plan, cell = small_run(tmp_path / "run", **{"reward_model.path": str(other_reward_model), "data.limit": 10})
     assert cell.record.shared["reward_model"]["reads"] == "texts"
     assert 0 <= cell.record.shared["reward_model"]["pair_accuracy"] <= 1
     tokenizer = load_tokenizer(str(other_reward_model))

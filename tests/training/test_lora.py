@@ -101,7 +101,7 @@ def test_with_a_reward_model_the_critic_stands_on_its_base_or_on_the_policys(sha
 
 
 def test_it_learns(make_run, settings, letter_task, prompts):
-    longer = settings.model_copy(update={"updates": 10, "batch_size": 12, "kl_coef": 0.0})
+    longer = settings.model_copy(update={"updates": 8, "batch_size": 12, "kl_coef": 0.0})
     lines = train(make_run(), adapted_actors(), longer, letter_task, prompts)
     assert sum(line["score"] for line in lines[-3:]) / 3 > sum(line["score"] for line in lines[:3]) / 3 + 0.05
 
@@ -146,7 +146,7 @@ def lora_run(tmp_path_factory):
     small = {
         "arms": ["sft", "macro_ppo:fixed(n=5)"],
         "seeds": 1,
-        "data.limit": 12,
+        "data.limit": 6,
         "sft.max_steps": 2,
         "reward_model.max_steps": 2,
         "ppo.updates": 2,
