@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from marl_bench.batches import Tokens
-from marl_bench.config import RunConfig
+from marl_bench.config_layers import resolve
 from marl_bench.errors import ConfigError
 from marl_bench.models.batch_sizes import BatchSize, groups_of_rows
 from marl_bench.models.forward import layout
@@ -89,6 +89,9 @@ def test_responses_do_not_depend_on_the_limit_and_stand_in_the_order_of_their_pr
     class Tokenizer:
         pad_token_id, eos_token_id = 0, 1
 
+        def __len__(self):
+            return 50
+
         def __call__(self, texts, **_):
             width = max(map(len, texts))
             ids = [[0] * (width - len(text)) + [3 + ord(letter) % 40 for letter in text] for text in texts]
@@ -117,10 +120,12 @@ def test_responses_do_not_depend_on_the_limit_and_stand_in_the_order_of_their_pr
 
 @pytest.mark.parametrize("name", ["micro_batch_tokens", "score_batch_tokens", "sample_batch_tokens"])
 def test_a_limit_below_the_longest_row_is_refused_before_anything_runs(name):
-    with pytest.raises(ValueError, match=rf"memory\.{name}: 271 .* 160 \+ 112 = 272 tokens"):
-        RunConfig.model_validate(
-            {"sampling": {"max_prompt_tokens": 160, "max_response_tokens": 112}, "memory": {name: 271}}
-        )
+    with pytest.raises(ConfigError) as caught:
+        resolve(preset="tiny", overrides=[(f"memory.{name}", 271)])
+    assert str(caught.value) == (
+        f"memory.{name}: 271 tokens do not hold the longest row, sampling.max_prompt_tokens + max_response_tokens = 160 + 112 = 272 tokens; "
+        "give at least that, or null."
+    )
 
 
 def test_a_limit_on_tokens_that_does_not_fit_into_memory_is_halved_in_rows():
