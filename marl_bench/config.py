@@ -321,6 +321,9 @@ class MemoryConfig(Section):
         None,
         description="the optimizer keeps weights and sums of gradients of a bfloat16 model in float32; null: in bfloat16",
     )
+    max_mean_ratio_deviation: float = Field(
+        0.1, gt=0, description="largest mean |ratio - 1| at the first optimizer step where weights are not float32"
+    )
     offload: bool = Field(
         False,
         description="reference, reward models, critic and optimizer state wait on the CPU while they are not used",

@@ -89,6 +89,15 @@ def load_sampling_tokenizer(path: str) -> Any:
     return tokenizer
 
 
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Writes a tokenizer without what its last call has left in it: how that one padded and cut."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_padding()
+        backend.no_truncation()
+    tokenizer.save_pretrained(folder)
+
+
 def base_of_adapter(folder: str) -> str:
     """Returns the base model of an adapter's folder, or the folder itself where it holds a whole model.
 

@@ -7,6 +7,7 @@ import torch
 
 from marl_bench.batches import Tokens
 from marl_bench.errors import TrainingError
+from marl_bench.models.halving_sampler import HalvingSampler
 from marl_bench.models.loading import load_policy, load_tokenizer
 from marl_bench.models.prompts import encode_prompts, encode_response
 from marl_bench.models.responses import respond, sample_indices, sampling_settings
@@ -31,7 +32,7 @@ def score_scale(reward: Reward, work: "SharedWork", sft: "Stage", *, name: str) 
 
     def share(rows: slice) -> Scores:
         sampled = respond(
-            ModelSampler(policy),
+            HalvingSampler(ModelSampler(policy), work.halvings),
             tokenizer,
             prompts[rows],
             settings=sampling_settings(config.sampling),
@@ -56,9 +57,10 @@ def score_scale(reward: Reward, work: "SharedWork", sft: "Stage", *, name: str) 
 
 
 def scores_of_texts(
-    values: TokenValues, tokenizer: Any, texts: Sequence[tuple[Prompt, str]], *, limit: int, size: int
+    values: TokenValues, tokenizer: Any, texts: Sequence[tuple[Prompt, str]], work: "SharedWork"
 ) -> torch.Tensor:
     """Returns [B] float32, the score of each prompt with a response at its last token."""
+    limit = work.config.sampling.max_response_tokens
     device = next(values.parameters()).device
     prompt_ids, prompt_mask = encode_prompts([prompt for prompt, _ in texts], tokenizer)
     rows = [encode_response(text, tokenizer, max_response_tokens=limit) for _, text in texts]
@@ -67,7 +69,12 @@ def scores_of_texts(
     mask = torch.arange(width) < torch.tensor([len(row) for row in rows]).unsqueeze(1)
     finished = torch.tensor([row[-1] == tokenizer.eos_token_id for row in rows])
     tokens = Tokens(*(tensor.to(device) for tensor in (prompt_ids, prompt_mask, ids, mask, finished)))
-    return in_micro_batches(lambda part: last_token_scores(values, part), tokens, size=size)
+    return in_micro_batches(
+        lambda part: last_token_scores(values, part),
+        tokens,
+        size=work.config.ppo.score_batch_size,
+        halvings=work.halvings,
+    )
 
 
 def device_of_this_process() -> torch.device:

@@ -4,9 +4,9 @@ import contextlib
 import dataclasses
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -22,6 +22,7 @@ from marl_bench.models.loading import (
     load_reward_model,
     load_tokenizer,
 )
+from marl_bench.models.out_of_memory import REWARD_MODEL, SFT, Halvings
 from marl_bench.models.rewards import make_reward
 from marl_bench.models.scoring import TokenValues
 from marl_bench.plugins import callable_digest
@@ -47,6 +48,8 @@ from marl_bench.training.score_scale import (
 )
 from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft
 from marl_bench.world import ALONE, World
+
+Trained = TypeVar("Trained")
 
 HEAD_STD = 0.02
 """Spread of a new head's weights, as transformers draws them."""
@@ -110,6 +113,7 @@ class SharedWork:
         progress: Told of every step.
         config_hash: Hash of what is computed, for the checkpoints.
         world: The processes that train together.
+        halvings: The sizes of micro-batches that fit into memory.
     """
 
     run_dir: RunDir
@@ -121,6 +125,14 @@ class SharedWork:
     progress: Progress
     config_hash: str
     world: World = ALONE
+    halvings: Halvings = dataclasses.field(default_factory=Halvings)
+
+    def trained(self, setting: str, run: SupervisedRun, train: Callable[[SupervisedRun], Trained]) -> Trained:
+        """Returns what `train` gives, in halved micro-batches where memory runs out; one of several processes cannot begin again alone."""
+        if self.world.size > 1:
+            return train(run)
+        size = run.settings.micro_batch_size
+        return self.halvings.retried(setting, size, lambda fitting: train(run.with_micro_batch_size(fitting)))
 
     def checkpoints(self, stage: str, **digests: str) -> Checkpoints:
         """Returns the checkpoints of a stage, which know all that the stage stands on."""
@@ -251,11 +263,15 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
             gradient_checkpointing=config.memory.gradient_checkpointing,
             world=work.world,
         )
-        model, learning = trained_model(
-            lambda quantize: load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize),
-            config.lora,
-            lambda model: train_sft(model, tokenizer, prepared.data.sft, run),
-            seed=config.data.seed,
+        model, learning = work.trained(
+            SFT,
+            run,
+            lambda run: trained_model(
+                lambda quantize: load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize),
+                config.lora,
+                lambda model: train_sft(model, tokenizer, prepared.data.sft, run),
+                seed=config.data.seed,
+            ),
         )
         figures |= {"pairs": len(prepared.data.sft), **learning}
         work.world.on_main("save", lambda: _save(model, tokenizer, folder))
@@ -283,7 +299,6 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
         return found
 
     figures: dict[str, Any] = {"trained": given is None}
-    limit, size = config.sampling.max_response_tokens, config.ppo.score_batch_size
     if given is None:
         if not training:
             raise DataError(
@@ -291,39 +306,39 @@ def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
             )
         run = SupervisedRun(
             config.reward_model,
-            limit,
+            config.sampling.max_response_tokens,
             config.data.seed,
             work.progress,
             checkpoints,
             gradient_checkpointing=config.memory.gradient_checkpointing,
             world=work.world,
         )
-        model, learning = trained_model(
-            load_new,
-            config.lora,
-            lambda model: train_reward_model(model, tokenizer, training, run),
-            seed=config.data.seed,
+        model, learning = work.trained(
+            REWARD_MODEL,
+            run,
+            lambda run: trained_model(
+                load_new,
+                config.lora,
+                lambda model: train_reward_model(model, tokenizer, training, run),
+                seed=config.data.seed,
+            ),
         )
         figures |= {"training_pairs": len(training)} | learning
         model.eval()
         references = [
             (pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]
         ]
-        scores = scores_of_texts(TokenValues(model).to(device), tokenizer, references, limit=limit, size=size)
+        scores = scores_of_texts(TokenValues(model).to(device), tokenizer, references, work)
         setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
         work.world.on_main("save", lambda: _save(model, tokenizer, folder))
     else:
         model = load("none")
     values = TokenValues(model).to(device)
     if held_out:
-        chosen = scores_of_texts(
-            values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], limit=limit, size=size
-        )
-        rejected = scores_of_texts(
-            values, tokenizer, [(pair.prompt, pair.rejected) for pair in held_out], limit=limit, size=size
-        )
+        chosen = scores_of_texts(values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], work)
+        rejected = scores_of_texts(values, tokenizer, [(pair.prompt, pair.rejected) for pair in held_out], work)
         figures |= {"pairs": len(held_out), "pair_accuracy": float((chosen > rejected).float().mean())}
-    own = make_reward(OWN_REWARD, reward_model=values, dtype=config.model.dtype, device=device)
+    own = make_reward(OWN_REWARD, reward_model=values, dtype=config.model.dtype, device=device, halvings=work.halvings)
     figures |= score_scale(own, work, sft, name="reward model")
     where = Path(source) if given else folder
     return _recorded(folder, where, work, figures, checkpoints)
@@ -339,7 +354,7 @@ def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
         model = load_reward_model(str(own.folder), dtype=config.model.dtype, pad_token_id=pad)
         values = TokenValues(model).to(device)
     sources = parse_reward_sources(config.reward.sources)
-    reward = make_reward(sources, reward_model=values, dtype=config.model.dtype, device=device)
+    reward = make_reward(sources, reward_model=values, dtype=config.model.dtype, device=device, halvings=work.halvings)
     figures = {"sources": [source.name for source in sources], **score_scale(reward, work, sft, name="reward")}
     return _recorded(folder, folder, work, figures, checkpoints)
 

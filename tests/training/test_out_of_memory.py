@@ -98,7 +98,7 @@ def test_halved_micro_batches_give_the_same_results_and_say_so_once(train, make_
         sizes = [rows for now, rows in calls if now == mode]
         assert sizes[:3] == [6, 3, 2] and max(sizes[2:]) == 2
         expected = [
-            f"out of memory: ppo.{setting} goes from {before} to {after} for the rest of this cell; the global batch stays, and results "
+            f"out of memory: ppo.{setting} goes from {before} to {after} from here on; the global batch stays, and results "
             "change by rounding only."
             for before, after in ((6, 3), (3, 2))
         ]

@@ -5,16 +5,21 @@ import errno
 import json
 import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from marl_bench_baselines.macro_ppo import MacroPpo
 
-from marl_bench.config import CheckpointConfig, PpoConfig
+from marl_bench.config import CheckpointConfig, LoraConfig, MemoryConfig, PpoConfig
 from marl_bench.disk_space import full_disk_named
 from marl_bench.errors import CheckpointError, DiskFullError, Interrupted
 from marl_bench.macro.termination import EveryNTokens
+from marl_bench.models.actors import load_actors
+from marl_bench.models.adapters import NewAdapter
+from marl_bench.models.loading import model_folder
+from marl_bench.models.memory import with_memory
 from marl_bench.run_dir import digest_of_json
 from marl_bench.training.checkpoint import MANIFEST, Checkpoints
 from marl_bench.training.ppo import train_ppo
@@ -54,7 +59,7 @@ def settings(ppo):
 def train(make_actors, make_run, letter_task, prompts, settings):
     """Trains under a name, going on from its checkpoints; dies after the given number of checkpoints."""
 
-    def run(name, *, die_after=None, checkpoints=EACH, identity=None, progress=None, said=None):
+    def run(name, *, die_after=None, checkpoints=EACH, identity=None, progress=None, said=None, actors=None):
         base = make_run(name)
         lines = (base.folder / "metrics.jsonl", base.folder / "timings.jsonl")
         store = Checkpoints(
@@ -74,7 +79,7 @@ def train(make_actors, make_run, letter_task, prompts, settings):
                     raise Killed
 
             store.write = write_and_die
-        actors = make_actors()
+        actors = actors or make_actors()
         baseline = MacroPpo(EveryNTokens(3), settings)
         seed_everything(5)
         task, progress = NoisyTask(letter_task), progress or NoProgress()
@@ -89,7 +94,7 @@ def final(folder, actors, budget):
     return (
         budget,
         (folder / "metrics.jsonl").read_bytes(),
-        {name: weight.numpy().tobytes() for name, weight in weights},
+        {name: weight.float().numpy().tobytes() for name, weight in weights},
         (random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes()),
     )
 
@@ -165,6 +170,33 @@ def test_a_checkpoint_of_another_training_is_refused_with_both_named(train, make
     manifest.write_text(json.dumps({**content, "digest": digest_of_json(content)}))
     with pytest.raises(CheckpointError, match="has version 99 of the format, this marl-bench reads 1"):
         train("other", identity={"configuration": "aaaa", "arm": "a"})
+
+
+def adapters():
+    tiny = Path(model_folder("tiny"))
+    return load_actors(
+        policy=NewAdapter(LoraConfig(rank=2), 1),
+        sft=tiny,
+        reward_model=None,
+        dtype="float32",
+        critic_scale=1.0,
+        device=torch.device("cpu"),
+    )
+
+
+def masters():
+    tiny, cpu = Path(model_folder("tiny")), torch.device("cpu")
+    actors = load_actors(policy=tiny, sft=tiny, reward_model=None, dtype="bfloat16", critic_scale=1.0, device=cpu)
+    return with_memory(actors, MemoryConfig(master_weights="float32", offload=True))
+
+
+@pytest.mark.parametrize("make", [adapters, masters])
+def test_adapters_and_float32_copies_of_weights_go_on_as_well(train, make):
+    whole = train(f"{make.__name__}_whole", actors=make())
+    for boundaries in (3, 4):  # within the first update, then in the second one
+        with pytest.raises(Killed):
+            train(make.__name__, die_after=boundaries, actors=make())
+    assert train(make.__name__, actors=make()) == whole
 
 
 def test_a_stop_writes_a_checkpoint_at_the_next_boundary(train, uninterrupted, make_run):
