@@ -358,7 +358,7 @@ class Worker:
         digests = {"data": prepared.digest, "sft": stages.sft.digest}
         shared: dict[str, Any] = {
             "data": {
-                "source": self.plan.source_name,
+                "source": self.plan.config.data.source_name,
                 "counts": dict(prepared.data.counts),
                 "notes": list(prepared.data.notes),
             },

@@ -1,6 +1,7 @@
 """The run configuration: typed and strict. No torch."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -19,6 +20,11 @@ class DataConfig(Section):
     limit: int | None = Field(None, ge=1, description="at most this many items of each stage and the evaluation")
     chat_template: Literal["auto", "off"] = Field("auto", description="use the tokenizer's chat template if it has one")
     overlong_prompts: Literal["cut", "drop"] = Field("cut", description="what happens to prompts over the token limit")
+
+    @property
+    def source_name(self) -> str:
+        """The source without the path of this machine."""
+        return self.source if self.source in ("embedded", "hub") else Path(self.source).name
 
 
 class ModelConfig(Section):

@@ -114,12 +114,6 @@ class Plan:
         return RunDir(self.root)
 
     @property
-    def source_name(self) -> str:
-        """The data source without the path of this machine."""
-        source = self.config.data.source
-        return source if source in ("embedded", "hub") else Path(source).name
-
-    @property
     def experiment(self) -> str:
         """Name of the experiment."""
         return self.root.name
