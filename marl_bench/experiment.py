@@ -11,8 +11,9 @@ from typing import Any
 from marl_bench.config import RunConfig
 from marl_bench.config_layers import resolve
 from marl_bench.disk_space import full_disk_named
-from marl_bench.errors import CellFailedError, DataError, MarlBenchError, ModelError
+from marl_bench.errors import CellFailedError, ConfigError, DataError, MarlBenchError, ModelError
 from marl_bench.executors import Event, Job, LocalExecutor
+from marl_bench.launch import read_launch
 from marl_bench.models.lora_install import check_lora_installed
 from marl_bench.models.vllm_install import check_sampler
 from marl_bench.planning import ArmPlan, Plan, make_plan
@@ -79,6 +80,8 @@ def run(
     Raises:
         MarlBenchError: Settings are wrong, or a cell failed.
     """
+    if read_launch(os.environ) is not None:
+        raise ConfigError("run(): is for one process; start several with torchrun ... -m marl_bench run.")
     registry = Registry([Path(path) for path in plugins])
     resolved = resolve(
         preset=preset,
