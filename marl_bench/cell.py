@@ -30,7 +30,7 @@ from marl_bench.interfaces import (
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.adapters import NewAdapter, adapter_facts, check_adapters
-from marl_bench.models.loading import check_window, load_tokenizer
+from marl_bench.models.loading import check_tokenizer, check_window, load_tokenizer
 from marl_bench.models.memory import with_memory
 from marl_bench.models.out_of_memory import Halvings, want_of_memory_named
 from marl_bench.models.vllm_install import sampler_packages
@@ -169,7 +169,8 @@ class Worker:
         if self._prepared is None:
             config = self.plan.config
             path, sampling = config.sft.path or self.plan.base_model, config.sampling
-            tokenizer = load_tokenizer(path)
+            tokenizer = load_tokenizer(path, may_add_pad=config.sft.path is None)
+            check_tokenizer(path, tokenizer)
             check_window(
                 path, max_prompt_tokens=sampling.max_prompt_tokens, max_response_tokens=sampling.max_response_tokens
             )

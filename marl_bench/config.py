@@ -2,15 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 
 class Section(BaseModel):
     """A frozen part of the configuration that refuses unknown keys and wrong types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML takes `off` for False; where the word is one of the choices it is meant."""
+        field = cls.model_fields[info.field_name or ""]
+        return "off" if value is False and "off" in get_args(field.annotation) else value
 
 
 class DataConfig(Section):
@@ -221,12 +228,14 @@ class CheckpointConfig(Section):
     every_seconds: float = Field(
         60.0,
         ge=0,
-        description="a checkpoint at the first optimizer step that ends so long after the last one; 0: at each",
+        description="a checkpoint at the first rollout, optimizer step or update that ends so long after the last one; 0: at each",
     )
     keep_last: int = Field(
         2, ge=1, description="so many checkpoints of a training are kept; the one before stands in for a damaged one"
     )
-    keep_best: bool = Field(False, description="also keep the one with the best training score")
+    keep_best: bool = Field(
+        False, description="also keep the one with the best training score, whose policy the cell leaves in best_policy"
+    )
 
 
 Reaction = Literal["off", "warn", "stop"]

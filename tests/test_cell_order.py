@@ -1,12 +1,16 @@
 """What a cell leaves does not depend on what ran before in its process; nor on whether its last checkpoint is all there was of it."""
 
+import dataclasses
 import json
 import shutil
 
 import pytest
+import torch
 
 from marl_bench.cell import Worker
+from marl_bench.config import CheckpointConfig
 from marl_bench.config_layers import resolve
+from marl_bench.models.loading import load_policy
 from marl_bench.planning import make_plan
 from marl_bench.plugins import Registry
 from marl_bench.run_dir import CHECKPOINTS, STAGE, RunDir, read_config
@@ -55,6 +59,26 @@ def test_an_evaluation_that_was_cut_off_is_all_that_is_done_again(finished_run, 
     assert json.loads((cell / "record.json").read_text())["costs"]["resumed"] == [
         "goes on from checkpoint update-000001."
     ]
+
+
+def test_the_best_policy_is_left_beside_the_last(finished_run, worker):
+    arm, seed = worker.plan.cells()[0]
+    checkpoints = CheckpointConfig(keep_best=True)
+    worker.plan = dataclasses.replace(
+        worker.plan, config=worker.plan.config.model_copy(update={"checkpoints": checkpoints})
+    )
+    worker.run_cell(arm, seed, NoProgress())
+    cell = worker.plan.run_dir.cell(arm.name, seed)
+    # The only rollout was the SFT model's, so that is the best policy there was.
+    best, sft = (
+        load_policy(str(folder), dtype="float32").state_dict()
+        for folder in (cell / "best_policy", worker.plan.run_dir.shared("sft"))
+    )
+    assert all(torch.equal(best[name], weight) for name, weight in sft.items())
+    score = json.loads((cell / "metrics.jsonl").read_text())["score"]
+    assert json.loads((cell / "best_policy" / "best.json").read_text())["training_score"] == score
+    shutil.rmtree(cell / "best_policy")
+    assert content(cell) == content(RunDir(finished_run).cell(arm.name, seed))
 
 
 @pytest.mark.parametrize("stage", ["sft", "reward_model"])

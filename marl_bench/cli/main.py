@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"marl-bench: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
-        print("marl-bench: interrupted; the same command again goes on from what is finished.", file=sys.stderr)  # noqa: T201
+        print("marl-bench: interrupted; the same command again goes on from the last checkpoint.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
 
 

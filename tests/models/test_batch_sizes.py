@@ -8,6 +8,7 @@ from marl_bench.config import RunConfig
 from marl_bench.errors import ConfigError
 from marl_bench.models.batch_sizes import BatchSize, groups_of_rows
 from marl_bench.models.forward import layout
+from marl_bench.models.out_of_memory import Halvings
 from marl_bench.models.responses import respond
 from marl_bench.models.sampling import ModelSampler, SamplingSettings
 from marl_bench.models.scoring import in_micro_batches, micro_batches
@@ -120,3 +121,15 @@ def test_a_limit_below_the_longest_row_is_refused_before_anything_runs(name):
         RunConfig.model_validate(
             {"sampling": {"max_prompt_tokens": 160, "max_response_tokens": 112}, "memory": {name: 271}}
         )
+
+
+def test_a_limit_on_tokens_that_does_not_fit_into_memory_is_halved_in_rows():
+    def compute(part):
+        if len(part) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return torch.where(part.response_mask, part.response_ids, 0).float()
+
+    rows, halvings = tokens(), Halvings()
+    found = in_micro_batches(compute, rows, size=BatchSize(tokens=600, rows_are="joined"), halvings=halvings)
+    assert torch.equal(found, torch.where(rows.response_mask, rows.response_ids, 0).float())
+    assert halvings.size("ppo.score_batch_size", 40) == 3  # 40, 20, 10, 5, 3

@@ -196,3 +196,24 @@ def test_models_that_stand_on_the_policys_weights_do_not_wait(make_actors, monke
     actors.reference.lm_head = actors.policy.lm_head
     with_memory(actors, MemoryConfig(offload=True))
     assert moved == [actors.critic]
+
+
+@pytest.mark.soak  # imports TRL
+def test_sft_with_checkpointing_gives_the_same_weights(make_actors, prompts):
+    from marl_bench.config import SupervisedConfig
+    from marl_bench.records import SftPair
+    from marl_bench.training.supervised import SupervisedRun, train_sft
+
+    found = []
+    for switch in (False, True):
+        actors = make_actors()
+        pairs = [SftPair(prompt, "cats and trees are fine") for prompt in prompts]
+        settings = SupervisedConfig(max_steps=2, batch_size=4, micro_batch_size=2, learning_rate=1e-3)
+        recomputed = []
+        attention = actors.policy.model.layers[0].self_attn
+        attention.register_forward_hook(lambda *_, recomputed=recomputed: recomputed.append(1))
+        run = SupervisedRun(settings, 16, 0, NoProgress(), gradient_checkpointing=switch)
+        train_sft(actors.policy, actors.tokenizer, pairs, run)
+        found.append((weights(actors.policy), len(recomputed)))
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[1][1] == 2 * found[0][1]
