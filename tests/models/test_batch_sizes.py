@@ -8,6 +8,7 @@ from marl_bench.config_layers import resolve
 from marl_bench.errors import ConfigError
 from marl_bench.models.batch_sizes import BatchSize, groups_of_rows
 from marl_bench.models.forward import layout
+from marl_bench.models.loading import load_policy, load_tokenizer
 from marl_bench.models.out_of_memory import Halvings
 from marl_bench.models.responses import respond
 from marl_bench.models.sampling import ModelSampler, SamplingSettings
@@ -85,33 +86,19 @@ def test_rows_of_similar_length_stand_together():
 
 
 @torch.no_grad()
-def test_responses_do_not_depend_on_the_limit_and_stand_in_the_order_of_their_prompts(policy):
-    class Tokenizer:
-        pad_token_id, eos_token_id = 0, 1
-
-        def __len__(self):
-            return 50
-
-        def __call__(self, texts, **_):
-            width = max(map(len, texts))
-            ids = [[0] * (width - len(text)) + [3 + ord(letter) % 40 for letter in text] for text in texts]
-            mask = [[0] * (width - len(text)) + [1] * len(text) for text in texts]
-            return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
-
-        def batch_decode(self, ids, **_):
-            return [" ".join(map(str, row)) for row in ids]
-
-    prompts = [Prompt(str(number), "abcdefghi"[: 1 + number * 5 % 9]) for number in range(9)]
+def test_responses_do_not_depend_on_the_limit_and_stand_in_the_order_of_their_prompts():
+    policy, tokenizer = load_policy("tiny", dtype="float32"), load_tokenizer("tiny")
+    prompts = [Prompt(str(number), "a cat sat on a mat " * (1 + number * 5 % 9)) for number in range(9)]
     found = [
         respond(
             ModelSampler(policy),
-            Tokenizer(),
+            tokenizer,
             prompts,
             settings=SamplingSettings(max_response_tokens=8),
             batch_size=size,
             seed_parts=(0,),
         )
-        for size in (9, BatchSize(tokens=40))
+        for size in (9, BatchSize(tokens=120))
     ]
     assert [response.prompt_id for response in found[1].responses] == [prompt.id for prompt in prompts]
     assert found[1].responses == found[0].responses
