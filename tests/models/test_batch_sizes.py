@@ -88,6 +88,10 @@ def test_rows_of_similar_length_stand_together():
 def test_responses_do_not_depend_on_the_limit_and_stand_in_the_order_of_their_prompts(policy):
     class Tokenizer:
         pad_token_id, eos_token_id = 0, 1
+        added_tokens_decoder: ClassVar[dict] = {}
+
+        def __len__(self):
+            return VOCABULARY
 
         def __call__(self, texts, **_):
             width = max(map(len, texts))
