@@ -358,7 +358,7 @@ class Worker:
         digests = {"data": prepared.digest, "sft": stages.sft.digest}
         shared: dict[str, Any] = {
             "data": {
-                "source": _source_name(self.plan),
+                "source": self.plan.config.data.source_name,
                 "counts": dict(prepared.data.counts),
                 "notes": list(prepared.data.notes),
             },
@@ -392,9 +392,3 @@ class Worker:
                 packages=sampler_packages(self.plan.config),
             ),
         )
-
-
-def _source_name(plan: Plan) -> str:
-    """Returns the data source without the path of this machine."""
-    source = plan.config.data.source
-    return source if source in ("embedded", "hub") else Path(source).name

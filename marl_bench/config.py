@@ -1,22 +1,13 @@
 """The run configuration: typed and strict. No torch."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self, get_args
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
-
-class Section(BaseModel):
-    """A frozen part of the configuration that refuses unknown keys and wrong types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _off_is_a_word(cls, value: Any, info: ValidationInfo) -> Any:
-        """YAML takes `off` for False; where the word is one of the choices it is meant."""
-        field = cls.model_fields[info.field_name or ""]
-        return "off" if value is False and "off" in get_args(field.annotation) else value
+from marl_bench.config_guards import GuardConfig
+from marl_bench.config_section import Section as Section  # plugins derive their options from it
 
 
 class DataConfig(Section):
@@ -29,6 +20,11 @@ class DataConfig(Section):
     limit: int | None = Field(None, ge=1, description="at most this many items of each stage and the evaluation")
     chat_template: Literal["auto", "off"] = Field("auto", description="use the tokenizer's chat template if it has one")
     overlong_prompts: Literal["cut", "drop"] = Field("cut", description="what happens to prompts over the token limit")
+
+    @property
+    def source_name(self) -> str:
+        """The source without the path of this machine."""
+        return self.source if self.source in ("embedded", "hub") else Path(self.source).name
 
 
 class ModelConfig(Section):
@@ -229,35 +225,6 @@ class CheckpointConfig(Section):
     )
     keep_best: bool = Field(
         False, description="also keep the one with the best training score, whose policy the cell leaves in best_policy"
-    )
-
-
-Reaction = Literal["off", "warn", "stop"]
-
-
-class GuardConfig(Section):
-    """What happens when a training goes wrong. A warning stands in the display, the curve and the report."""
-
-    not_finite: Literal["stop", "skip"] = Field(
-        "stop",
-        description="a loss or gradient that is not finite: stop, or leave the optimizer step (not the schedule's) out and count it",
-    )
-    max_skipped_steps: int = Field(3, ge=1, description="more optimizer steps left out in a row stop the training")
-    exploding_kl: Reaction = Field("warn", description="the KL to the reference is, or grows, above a limit")
-    max_kl: float = Field(200.0, gt=0, description="nats a response, mean over an update")
-    max_kl_growth: float = Field(10.0, gt=1, description="times the KL of the update before, counted from 5 nats")
-    collapsed_entropy: Reaction = Field("warn", description="the policy has become sure of every token")
-    min_entropy_share: float = Field(0.1, ge=0, lt=1, description="of the first update's mean entropy")
-    min_entropy: float = Field(0.0, ge=0, description="nats a token, mean over an update; 0 switches it off")
-    empty_responses: Reaction = Field("warn", description="too many responses without any text")
-    max_empty_share: float = Field(0.5, ge=0, lt=1, description="of the responses of an update")
-    all_truncated: Reaction = Field("warn", description="no response ends before the length limit")
-    constant_scores: Reaction = Field("warn", description="all responses have one score")
-    updates_in_a_row: int = Field(3, ge=1, description="with truncated responses only, or one score for all")
-    exploding_critic: Reaction = Field("warn", description="the critic's loss grows above a limit")
-    max_critic_loss_growth: float = Field(100.0, gt=1, description="times the critic's loss in the first update")
-    out_of_memory: Literal["halve", "stop"] = Field(
-        "halve", description="halve the micro-batch and go on (the global batch stays), or stop"
     )
 
 

@@ -192,6 +192,9 @@ def _assign(target: dict[str, Any], key: str, value: Any) -> None:
 def _as_config_error(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
     lines = []
     for problem in error.errors():
+        if not problem["loc"]:  # of several sections together: the text names their keys and values itself
+            lines.append(f"{problem['msg'].removeprefix('Value error, ')}.")
+            continue
         key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function-", "list[")))
         origin = next((origins[known] for known in origins if key == known or key.startswith(f"{known}.")), "default")
         lines.append(f"{key} ({origin}): {problem['msg']}; given: {problem['input']!r}.")

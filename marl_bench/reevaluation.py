@@ -234,12 +234,12 @@ def _evaluate_cell(planned: Evaluation, cell: Cell, folder: Path, samplers: Samp
 
 
 def _data_facts(planned: Evaluation) -> Mapping[str, Any]:
-    data, source = planned.prepared.data, planned.config.data.source
+    data = planned.prepared.data
     notes = [*data.notes, "These policies were trained on the data of the run; only the evaluation is on these."]
     if planned.seen:
         notes.append(f"{planned.seen} evaluation prompts stand in the training data of the run.")
     return {
-        "source": source if source in ("embedded", "hub") else Path(source).name,
+        "source": planned.config.data.source_name,
         "counts": dict(data.counts),
         "notes": notes,
     }

@@ -13,6 +13,8 @@ from marl_bench.errors import ConfigError
 SUPPORTED = ">=0.22,<0.32"
 """The range of the extra `vllm`."""
 
+_HIGHEST_TEMPERATURE = 2.0
+
 INSTALL = "pip install 'marl-bench[vllm]'"
 
 
@@ -29,6 +31,14 @@ def check_sampler(config: RunConfig) -> None:
             f"sampler.backend=vllm with lora.rank={config.lora.rank}: weights are handed over whole, an adapter on its base is not; "
             "set sampler.backend=transformers, or lora.rank=null."
         )
+    for key, value in (
+        ("sampling.temperature", config.sampling.temperature),
+        ("evaluation.temperature", config.evaluation.temperature),
+    ):
+        if value is not None and value > _HIGHEST_TEMPERATURE:
+            raise ConfigError(
+                f"sampler.backend=vllm with {key}={value:g}: vLLM takes temperatures up to {_HIGHEST_TEMPERATURE:g}; lower it."
+            )
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         raise ConfigError(

@@ -10,7 +10,8 @@ import torch
 from accelerate import Accelerator
 
 from marl_bench.batches import Experience, StepCounts, TokenOutputs
-from marl_bench.config import GuardConfig, MemoryConfig, PpoConfig
+from marl_bench.config import MemoryConfig, PpoConfig
+from marl_bench.config_guards import GuardConfig
 from marl_bench.errors import TrainingError
 from marl_bench.interfaces import PolicyBaseline
 from marl_bench.models.actors import Actors

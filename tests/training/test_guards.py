@@ -9,7 +9,8 @@ import pytest
 import torch
 from marl_bench_baselines.macro_ppo import MacroPpo
 
-from marl_bench.config import GuardConfig, PpoConfig, SamplingConfig
+from marl_bench.config import PpoConfig, SamplingConfig
+from marl_bench.config_guards import GuardConfig
 from marl_bench.config_layers import resolve
 from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.macro.termination import EveryNTokens

@@ -12,7 +12,7 @@ import pytest
 import torch
 from marl_bench_baselines.macro_ppo import MacroPpo
 
-from marl_bench.config import CheckpointConfig, LoraConfig, MemoryConfig, PpoConfig
+from marl_bench.config import CheckpointConfig, LoraConfig, MemoryConfig, PpoConfig, SamplingConfig
 from marl_bench.disk_space import full_disk_named
 from marl_bench.errors import CheckpointError, DiskFullError, Interrupted
 from marl_bench.macro.termination import EveryNTokens
@@ -28,6 +28,7 @@ from marl_bench.training.state import seed_everything
 
 BOUNDARIES = 2 * (1 + 2 * 2 + 1)  # of 2 updates: the rollout, 2 epochs of 2 minibatches, the end
 EACH = CheckpointConfig(every_seconds=0)
+SHORT = SamplingConfig(max_response_tokens=6)
 
 
 class Killed(BaseException):
@@ -60,7 +61,7 @@ def train(make_actors, make_run, letter_task, prompts, settings):
     """Trains under a name, going on from its checkpoints; dies after the given number of checkpoints."""
 
     def run(name, *, die_after=None, checkpoints=EACH, identity=None, progress=None, said=None, actors=None):
-        base = make_run(name)
+        base = dataclasses.replace(make_run(name), sampling=SHORT)
         lines = (base.folder / "metrics.jsonl", base.folder / "timings.jsonl")
         store = Checkpoints(
             base.folder / "checkpoints",
@@ -110,7 +111,7 @@ def uninterrupted(once, make_actors, make_run, letter_task, prompts, settings):
     """Of a training without any checkpoints."""
     if "whole" in once:
         return once["whole"]
-    run, actors = make_run("whole"), make_actors()
+    run, actors = dataclasses.replace(make_run("whole"), sampling=SHORT), make_actors()
     baseline = MacroPpo(EveryNTokens(3), settings)
     seed_everything(5)
     budget = train_ppo(run, actors, NoisyTask(letter_task), baseline, prompts, NoProgress())

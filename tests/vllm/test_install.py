@@ -60,6 +60,12 @@ def test_an_adapter_is_refused():
         check_sampler(_config(lora={"rank": 8}))
 
 
+@pytest.mark.parametrize("key", ["sampling", "evaluation"])
+def test_a_temperature_that_vllm_refuses_is_refused_before_the_run(key):
+    with pytest.raises(ConfigError, match=rf"{key}.temperature=2.5: vLLM takes temperatures up to 2"):
+        check_sampler(_config(**{key: {"temperature": 2.5}}))
+
+
 def test_many_processes_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="in a training of 2 processes"):
