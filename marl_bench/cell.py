@@ -2,18 +2,17 @@
 
 import dataclasses
 import math
-import resource
-import statistics
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from marl_bench.batches import Rollout
-from marl_bench.cell_files import cell_checkpoints, clear_unfinished, save_best_policy, save_models
+from marl_bench.cell_files import cell_checkpoints, cell_costs, clear_unfinished, save_best_policy, save_models
+from marl_bench.config_layers import flat_settings
 from marl_bench.disk_space import full_disk_named, is_disk_full
 from marl_bench.errors import Interrupted, MarlBenchError
 from marl_bench.evaluation.evaluate import Evaluated, EvaluationRun, evaluate_policy
@@ -30,14 +29,16 @@ from marl_bench.interfaces import (
 )
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors, policy_source
-from marl_bench.models.adapters import NewAdapter, adapter_facts, check_adapters
+from marl_bench.models.adapters import NewAdapter, adapter_facts
+from marl_bench.models.checks import checked_tokenizer
 from marl_bench.models.cpu_matmul import with_speed
-from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.models.memory import with_memory
+from marl_bench.models.out_of_memory import Halvings, want_of_memory_named
+from marl_bench.models.vllm_install import sampler_packages
 from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
 from marl_bench.plugins import Registry
-from marl_bench.provenance import environment, now
+from marl_bench.provenance import environment
 from marl_bench.records import Prompt, Response, RunRecord
 from marl_bench.reward_sources import COMBINED_SCORE, is_own_reward, parse_reward_sources
 from marl_bench.run_dir import (
@@ -45,7 +46,6 @@ from marl_bench.run_dir import (
     ENGINE_LOG,
     RECORD,
     SAMPLES,
-    TIMINGS,
     read_jsonl,
     write_json_atomically,
     write_jsonl_atomically,
@@ -66,6 +66,7 @@ from marl_bench.training.shared_stages import (
 from marl_bench.training.state import seed_everything
 from marl_bench.training.text_scores import TextScores
 from marl_bench.training.traces import Tracing, write_macro_traces
+from marl_bench.training.tracking import TrackedProgress, tracked
 from marl_bench.world import ALONE, World
 
 
@@ -111,7 +112,10 @@ class Worker:
         responses = [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs]
         self.world.on_main("added metrics", lambda: measure(added, [pair.prompt for pair in pairs], responses))
         plan = self.plan
-        with full_disk_named(plan.run_dir.root):
+        halvings = Halvings(progress.note)
+        if plan.config.guards.out_of_memory == "stop":
+            halvings.forbid()
+        with full_disk_named(plan.run_dir.root), want_of_memory_named("shared stages"):
             run_shared_stages(
                 SharedWork(
                     plan.run_dir,
@@ -123,6 +127,7 @@ class Worker:
                     progress,
                     plan.config_hash,
                     self.world,
+                    halvings,
                 )
             )
 
@@ -138,9 +143,12 @@ class Worker:
         with full_disk_named(folder):
             clear_unfinished(folder)
             seed_everything(seed)
+            self._samplers.tell = progress.note
             write_json_atomically(folder / RECORD, record.to_json())
             try:
-                finished = self._train_and_evaluate(arm, checkpoints, stages, record, progress)
+                with want_of_memory_named(f"arm '{arm.label}', seed {seed}"), self._tracked(record, progress) as told:
+                    finished = self._train_and_evaluate(arm, checkpoints, stages, record, told)
+                    told.result(finished)
             except Interrupted:
                 raise
             except Exception as error:
@@ -161,14 +169,14 @@ class Worker:
         """Returns the data, fitted to the model."""
         if self._prepared is None:
             config = self.plan.config
-            path, sampling = config.sft.path or self.plan.base_model, config.sampling
-            tokenizer = load_tokenizer(path)
-            check_window(
-                path, max_prompt_tokens=sampling.max_prompt_tokens, max_response_tokens=sampling.max_response_tokens
-            )
-            check_adapters(path, config.lora)
+            tokenizer = checked_tokenizer(config, base_model=self.plan.base_model)
             self._prepared = prepare_data(self.task, config, tokenizer)
         return self._prepared
+
+    def _tracked(self, record: RunRecord, progress: Progress) -> AbstractContextManager[TrackedProgress]:
+        settings = dict(flat_settings(self.plan.config.model_dump(mode="json")))
+        names = self.plan.trackers if self._scratch is None else ()  # the first of several processes tells for all
+        return tracked(names, self.plan.root, record, progress, settings=settings)
 
     def _folder(self, arm: ArmPlan, seed: int) -> Path:
         """Returns the folder that a cell writes into: what a process beside the first one has to say is the same once more, and goes."""
@@ -215,7 +223,9 @@ class Worker:
             higher_is_better=dict(result.higher_is_better),
             costs=self.world.on_main(
                 "costs",
-                lambda: _costs(folder, checkpoints, trained_seconds=trained_seconds, updates=trained.budget.updates),
+                lambda: cell_costs(
+                    folder, checkpoints, trained_seconds=trained_seconds, updates=trained.budget.updates
+                ),
             ),
         )
 
@@ -316,9 +326,9 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
-        sampler = self._samplers.of(actors, start_from=stages.sft.folder)
-        actors = dataclasses.replace(actors, sampler=sampler, world=self.world)
-        return with_memory(with_speed(actors, self.plan.config.speed), self.plan.config.memory)
+        actors = with_speed(dataclasses.replace(actors, world=self.world), self.plan.config.speed)
+        actors = with_memory(actors, self.plan.config.memory)
+        return dataclasses.replace(actors, sampler=self._samplers.of(actors, start_from=stages.sft.folder))
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:
         if arm.rule is None:
@@ -350,7 +360,7 @@ class Worker:
         digests = {"data": prepared.digest, "sft": stages.sft.digest}
         shared: dict[str, Any] = {
             "data": {
-                "source": _source_name(self.plan),
+                "source": self.plan.config.data.source_name,
                 "counts": dict(prepared.data.counts),
                 "notes": list(prepared.data.notes),
             },
@@ -377,30 +387,10 @@ class Worker:
             config_hash=self.plan.config_hash,
             digests=digests,
             shared=shared,
-            environment=environment(device=device, threads=self.plan.threads, processes=self.world.size),
+            environment=environment(
+                device=device,
+                threads=self.plan.threads,
+                processes=self.world.size,
+                packages=sampler_packages(self.plan.config),
+            ),
         )
-
-
-def _costs(folder: Path, checkpoints: Checkpoints, *, trained_seconds: float, updates: int) -> Mapping[str, Any]:
-    timings = list(read_jsonl(folder / TIMINGS)) if (folder / TIMINGS).exists() else []
-    ended = checkpoints.seconds()
-    seconds = {part: sum(line[f"{part}_seconds"] for line in timings) for part in ("rollout", "update", "reward_wait")}
-    seconds |= {"evaluation": ended - trained_seconds, "total": ended}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
-    costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak, "finished_at": now()}
-    if timings:
-        # The median: the first update of a worker also pays for what is loaded and compiled once.
-        costs["seconds_per_update"] = statistics.median(
-            line["rollout_seconds"] + line["update_seconds"] for line in timings
-        )
-    elif updates:  # another trainer, which does not tell
-        costs["seconds_per_update"] = trained_seconds / updates
-    if notes := checkpoints.notes():
-        costs["resumed"] = notes
-    return costs
-
-
-def _source_name(plan: Plan) -> str:
-    """Returns the data source without the path of this machine."""
-    source = plan.config.data.source
-    return source if source in ("embedded", "hub") else Path(source).name

@@ -1,12 +1,19 @@
 """The files that a cell's training leaves: checkpoints while it goes on, policy and critic when it has ended."""
 
+import resource
 import shutil
+import statistics
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.models.actors import Actors
 from marl_bench.models.adapters import save_model
+from marl_bench.models.loading import save_tokenizer
 from marl_bench.planning import ArmPlan, Plan
+from marl_bench.provenance import now
 from marl_bench.records import RunRecord
 from marl_bench.run_dir import (
     CHECKPOINTS,
@@ -14,6 +21,7 @@ from marl_bench.run_dir import (
     SAMPLES,
     TIMINGS,
     folder_written_atomically,
+    read_jsonl,
     remove_leftovers,
     write_json_atomically,
 )
@@ -56,7 +64,7 @@ def save_models(folder: Path, actors: Actors, *, merged: bool) -> None:
     for name, model in actors.trained().items():
         with folder_written_atomically(folder / name) as temporary:
             save_model(model, temporary, merged=merged)
-            actors.tokenizer.save_pretrained(temporary)
+            save_tokenizer(actors.tokenizer, temporary)
 
 
 def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints, *, merged: bool) -> None:
@@ -69,7 +77,27 @@ def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints, *, 
     load_policy_weights(best, actors.policy)
     with folder_written_atomically(folder / BEST_POLICY) as temporary:
         save_model(actors.policy, temporary, merged=merged)
-        actors.tokenizer.save_pretrained(temporary)
+        save_tokenizer(actors.tokenizer, temporary)
         facts = {"position": best.position, "training_score": best.manifest["score"]}
         write_json_atomically(temporary / "best.json", facts)
     weights.load_state_dict(last)
+
+
+def cell_costs(folder: Path, checkpoints: Checkpoints, *, trained_seconds: float, updates: int) -> Mapping[str, Any]:
+    """Returns what a cell took, for its record: seconds by part, peak memory, when it ended."""
+    timings = list(read_jsonl(folder / TIMINGS)) if (folder / TIMINGS).exists() else []
+    ended = checkpoints.seconds()
+    seconds = {part: sum(line[f"{part}_seconds"] for line in timings) for part in ("rollout", "update", "reward_wait")}
+    seconds |= {"evaluation": ended - trained_seconds, "total": ended}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
+    costs: dict[str, Any] = {"seconds": seconds, "peak_memory_mib": peak, "finished_at": now()}
+    if timings:
+        # The median: the first update of a worker also pays for what is loaded and compiled once.
+        costs["seconds_per_update"] = statistics.median(
+            line["rollout_seconds"] + line["update_seconds"] for line in timings
+        )
+    elif updates:  # another trainer, which does not tell
+        costs["seconds_per_update"] = trained_seconds / updates
+    if notes := checkpoints.notes():
+        costs["resumed"] = notes
+    return costs

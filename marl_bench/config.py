@@ -1,15 +1,13 @@
 """The run configuration: typed and strict. No torch."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-
-class Section(BaseModel):
-    """A frozen part of the configuration that refuses unknown keys and wrong types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+from marl_bench.config_guards import GuardConfig
+from marl_bench.config_section import Section as Section  # plugins derive their options from it
 
 
 class DataConfig(Section):
@@ -22,6 +20,11 @@ class DataConfig(Section):
     limit: int | None = Field(None, ge=1, description="at most this many items of each stage and the evaluation")
     chat_template: Literal["auto", "off"] = Field("auto", description="use the tokenizer's chat template if it has one")
     overlong_prompts: Literal["cut", "drop"] = Field("cut", description="what happens to prompts over the token limit")
+
+    @property
+    def source_name(self) -> str:
+        """The source without the path of this machine."""
+        return self.source if self.source in ("embedded", "hub") else Path(self.source).name
 
 
 class ModelConfig(Section):
@@ -215,40 +218,13 @@ class CheckpointConfig(Section):
     every_seconds: float = Field(
         60.0,
         ge=0,
-        description="a checkpoint at the first optimizer step that ends so long after the last one; 0: at each",
+        description="a checkpoint at the first rollout, optimizer step or update that ends so long after the last one; 0: at each",
     )
     keep_last: int = Field(
         2, ge=1, description="so many checkpoints of a training are kept; the one before stands in for a damaged one"
     )
-    keep_best: bool = Field(False, description="also keep the one with the best training score")
-
-
-Reaction = Literal["off", "warn", "stop"]
-
-
-class GuardConfig(Section):
-    """What happens when a training goes wrong. A warning stands in the display, the curve and the report."""
-
-    not_finite: Literal["stop", "skip"] = Field(
-        "stop",
-        description="a loss or gradient that is not finite: stop, or leave the optimizer step (not the schedule's) out and count it",
-    )
-    max_skipped_steps: int = Field(3, ge=1, description="more optimizer steps left out in a row stop the training")
-    exploding_kl: Reaction = Field("warn", description="the KL to the reference is, or grows, above a limit")
-    max_kl: float = Field(200.0, gt=0, description="nats a response, mean over an update")
-    max_kl_growth: float = Field(10.0, gt=1, description="times the KL of the update before, counted from 5 nats")
-    collapsed_entropy: Reaction = Field("warn", description="the policy has become sure of every token")
-    min_entropy_share: float = Field(0.1, ge=0, lt=1, description="of the first update's mean entropy")
-    min_entropy: float = Field(0.0, ge=0, description="nats a token, mean over an update; 0 switches it off")
-    empty_responses: Reaction = Field("warn", description="too many responses without any text")
-    max_empty_share: float = Field(0.5, ge=0, lt=1, description="of the responses of an update")
-    all_truncated: Reaction = Field("warn", description="no response ends before the length limit")
-    constant_scores: Reaction = Field("warn", description="all responses have one score")
-    updates_in_a_row: int = Field(3, ge=1, description="with truncated responses only, or one score for all")
-    exploding_critic: Reaction = Field("warn", description="the critic's loss grows above a limit")
-    max_critic_loss_growth: float = Field(100.0, gt=1, description="times the critic's loss in the first update")
-    out_of_memory: Literal["halve", "stop"] = Field(
-        "halve", description="halve the micro-batch and go on (the global batch stays), or stop"
+    keep_best: bool = Field(
+        False, description="also keep the one with the best training score, whose policy the cell leaves in best_policy"
     )
 
 
@@ -264,7 +240,8 @@ class LoraConfig(Section):
         "all", description="what trains adapters: SFT and reward model too (merged when they are saved), or PPO only"
     )
     share_base: bool = Field(
-        False, description="the critic stands on the policy's base as well, in place of the reward model's"
+        False,
+        description="the critic stands on the policy's base, not on the reward model's; this saves a base with nf4, where they differ",
     )
     quantize: Literal["none", "nf4"] = Field(
         "none", description="nf4 holds the frozen base in 4 bits (QLoRA); needs marl-bench[qlora] and a GPU"
@@ -321,6 +298,9 @@ class MemoryConfig(Section):
         None,
         description="the optimizer keeps weights and sums of gradients of a bfloat16 model in float32; null: in bfloat16",
     )
+    max_mean_ratio_deviation: float = Field(
+        0.1, gt=0, description="largest mean |ratio - 1| at the first optimizer step where weights are not float32"
+    )
     offload: bool = Field(
         False,
         description="reference, reward models, critic and optimizer state wait on the CPU while they are not used",
@@ -366,9 +346,7 @@ class SamplerConfig(Section):
 class SpeedConfig(Section):
     """What is computed in another way because it is faster; results stay the same up to rounding."""
 
-    cpu_matmul: Literal["torch", "onednn"] = Field(
-        "torch", description="float32 products on a CPU; onednn is twice as fast where the processor is not Intel's"
-    )
+    cpu_matmul: Literal["torch", "onednn"] = Field("torch", description="float32; onednn is faster where no Intel is")
 
 
 class RunConfig(Section):

@@ -110,7 +110,7 @@ def resolve(
     origins: dict[str, str] = {}
     dotted = [(f"--set {key}", nested(key, value)) for key, value in overrides]
     for name, layer in [(f"preset {preset}", base), (f"task {task}", task_settings(task, preset)), *layers, *dotted]:
-        for key, value in _leaves(layer):
+        for key, value in flat_settings(layer):
             _check_key(key, where=name)
             _assign(merged, key, value)
             origins[key] = "--set" if name.startswith("--set") else name
@@ -136,7 +136,7 @@ def with_overrides(config: RunConfig, overrides: Sequence[tuple[str, Any]]) -> R
 
 def describe(resolved: ResolvedConfig) -> Iterator[tuple[str, Any, str]]:
     """Yields each dotted key with its value and the layer it came from."""
-    for key, value in _leaves(resolved.config.model_dump(mode="json")):
+    for key, value in flat_settings(resolved.config.model_dump(mode="json")):
         yield key, value, resolved.origins.get(key, "default")
 
 
@@ -149,11 +149,12 @@ def nested(key: str, value: Any) -> dict[str, Any]:
     return result
 
 
-def _leaves(layer: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat_settings(layer: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields each dotted key of nested settings with its value."""
     for name, value in layer.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping) and key != "task_options":
-            yield from _leaves(value, f"{key}.")
+            yield from flat_settings(value, f"{key}.")
         elif isinstance(value, Mapping):
             yield from ((f"{key}.{option}", given) for option, given in value.items())
         else:
@@ -191,6 +192,9 @@ def _assign(target: dict[str, Any], key: str, value: Any) -> None:
 def _as_config_error(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
     lines = []
     for problem in error.errors():
+        if not problem["loc"]:  # of several sections together: the text names their keys and values itself
+            lines.append(f"{problem['msg'].removeprefix('Value error, ')}.")
+            continue
         key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function-", "list[")))
         origin = next((origins[known] for known in origins if key == known or key.startswith(f"{known}.")), "default")
         lines.append(f"{key} ({origin}): {problem['msg']}; given: {problem['input']!r}.")

@@ -11,8 +11,9 @@ from typing import Any
 from marl_bench.config import RunConfig
 from marl_bench.config_layers import resolve
 from marl_bench.disk_space import full_disk_named
-from marl_bench.errors import CellFailedError, DataError, MarlBenchError, ModelError
+from marl_bench.errors import CellFailedError, ConfigError, DataError, MarlBenchError, ModelError
 from marl_bench.executors import Event, Job, LocalExecutor
+from marl_bench.launch import read_launch
 from marl_bench.models.lora_install import check_lora_installed
 from marl_bench.models.vllm_install import check_sampler
 from marl_bench.planning import ArmPlan, Plan, make_plan
@@ -46,11 +47,13 @@ class Todo:
         shared: True if a shared stage is missing.
         cells: Jobs of the cells that are not complete.
         finished: Number of complete cells.
+        failed: Name and error of the cells that failed before and are left so.
     """
 
     shared: bool
     cells: Sequence[Job]
     finished: int
+    failed: Sequence[str] = ()
 
 
 def run(
@@ -77,6 +80,8 @@ def run(
     Raises:
         MarlBenchError: Settings are wrong, or a cell failed.
     """
+    if read_launch(os.environ) is not None:
+        raise ConfigError("run(): is for one process; start several with torchrun ... -m marl_bench run.")
     registry = Registry([Path(path) for path in plugins])
     resolved = resolve(
         preset=preset,
@@ -94,13 +99,14 @@ def run(
     return run_plan(plan, listener=listener)
 
 
-def run_plan(plan: Plan, *, listener: Listener | None = None, world: World = ALONE) -> Comparison:
+def run_plan(plan: Plan, *, listener: Listener | None = None, world: World = ALONE, retry: bool = True) -> Comparison:
     """Runs what is missing of a plan, writes the report and returns the comparison.
 
     Args:
         plan: What to do.
         listener: Called with every event.
         world: The processes that work on every cell together; this one is the first of them, the others `follow`.
+        retry: Also run cells again that failed before.
 
     Raises:
         RunFolderError: The folder cannot be used.
@@ -114,18 +120,19 @@ def run_plan(plan: Plan, *, listener: Listener | None = None, world: World = ALO
     with locked(run_dir), full_disk_named(run_dir.root):
         _tidy(run_dir)
         claim(run_dir, plan.config.model_dump(mode="json"), config_hash=plan.config_hash)
-        todo = remaining(plan)
+        todo = remaining(plan, retry=retry)
         failures: list[Event] = []
         if todo.shared or todo.cells:
             with _executor(plan, listener or (lambda _: None), world) as executor:
                 if todo.shared:
                     _raise_failure(executor.run([Job(None)]))
                 failures = executor.run(todo.cells)
-        if failures and len(failures) == len(plan.cells()):
-            raise _cells_failed(failures, plan)  # there is nothing to report on
+        failed = [f"{event.job.name}: {event.error}" for event in failures] + list(todo.failed)
+        if failed and len(failed) == len(plan.cells()):
+            raise _cells_failed(failed, plan, retry=retry)  # there is nothing to report on
         comparison = write_report([run_dir], out=run_dir.root).comparison
-    if failures:
-        raise _cells_failed(failures, plan, comparison)
+    if failed:
+        raise _cells_failed(failed, plan, comparison, retry=retry)
     return comparison
 
 
@@ -149,14 +156,22 @@ def _tidy(run_dir: RunDir) -> None:
             remove_leftovers(folder)
 
 
-def remaining(plan: Plan) -> Todo:
-    """Returns what is left to do, from the files of the experiment."""
+def remaining(plan: Plan, *, retry: bool = True) -> Todo:
+    """Returns what is left to do, from the files of the experiment; without `retry`, cells that failed stay so."""
     stages = [plan.run_dir.shared(name) / STAGE for name in plan.stages]
-    cells = []
+    cells: list[Job] = []
+    failed: list[str] = []
     for arm, seed in plan.cells():
-        if not _is_complete(plan.run_dir.cell(arm.name, seed), arm):
-            cells.append(Job(arm, seed))
-    return Todo(not all(path.exists() for path in stages), cells, len(plan.cells()) - len(cells))
+        folder = plan.run_dir.cell(arm.name, seed)
+        if _is_complete(folder, arm):
+            continue
+        job, record = Job(arm, seed), read_record(folder)
+        if record is not None and record.status == "failed" and not retry:
+            failed.append(f"{job.name}: {record.error}")
+        else:
+            cells.append(job)
+    missing = not all(path.exists() for path in stages)
+    return Todo(missing, cells, len(plan.cells()) - len(cells) - len(failed), failed)
 
 
 def _is_complete(folder: Path, arm: ArmPlan) -> bool:
@@ -232,9 +247,11 @@ def _check_reward_model(folder: Path) -> None:
         )
 
 
-def _cells_failed(failures: Sequence[Event], plan: Plan, comparison: Comparison | None = None) -> CellFailedError:
-    causes = " ".join(f"{event.job.name}: {event.error}" for event in failures)
-    text = f"{len(failures)} of {len(plan.cells())} cells failed; the same command again retries them. {causes}"
+def _cells_failed(
+    failed: Sequence[str], plan: Plan, comparison: Comparison | None = None, *, retry: bool
+) -> CellFailedError:
+    again = "the same command again retries them" if retry else "the same command with --retry tries them again"
+    text = f"{len(failed)} of {len(plan.cells())} cells failed; {again}. {' '.join(failed)}"
     return CellFailedError(text, comparison=comparison)
 
 

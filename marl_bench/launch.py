@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _TELLS_ALL = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _ALSO_SET = ("LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_RANK", "ROLE_WORLD_SIZE")
+_SHARDING = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
 _LONGEST_WAIT = datetime.timedelta(days=14)
 """Of a process for one that works alone, for example on metrics; one that has died is noticed at once."""
 _LONGEST_SUM = datetime.timedelta(minutes=30)
@@ -52,6 +53,12 @@ def read_launch(environment: Mapping[str, str]) -> Launch | None:
     """
     if environment.get("WORLD_SIZE", "1") == "1":
         return None
+    for name, library in _SHARDING.items():
+        if environment.get(name, "").lower() in ("true", "1"):
+            raise ConfigError(
+                f"accelerate launch: its configuration asks for {library} ({name}), which shards models over processes; here each process "
+                "holds them whole. Use a configuration of type MULTI_GPU, or torchrun; --set lora.rank=N and memory.* make models smaller."
+            )
     how = "start with torchrun --nproc_per_node N -m marl_bench run ..., or unset WORLD_SIZE for one process"
     missing = [name for name in _TELLS_ALL if not environment.get(name)]
     if missing:

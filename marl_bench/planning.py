@@ -93,6 +93,7 @@ class Plan:
         plugin_paths: `--plugin` paths, which every worker loads again.
         jobs: Worker processes.
         threads: Threads of each worker.
+        trackers: Trackers that cells send their figures to.
     """
 
     config: RunConfig
@@ -105,6 +106,7 @@ class Plan:
     plugin_paths: Sequence[Path]
     jobs: int
     threads: int
+    trackers: Sequence[str] = ()
 
     @property
     def run_dir(self) -> RunDir:

@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,20 @@ PACKAGES = (
 )
 
 
-def environment(*, device: str, threads: int, processes: int = 1) -> dict[str, Any]:
+def environment(
+    *, device: str, threads: int, processes: int = 1, packages: Mapping[str, str | None] | None = None
+) -> dict[str, Any]:
     """Returns package versions, platform, device, threads, what is reproducible, and the git state of the source if it is a checkout.
 
     Args:
         device: Name of the device.
         threads: Of each process.
         processes: That trained together; one needs no mention.
+        packages: Versions of packages that only some runs use.
     """
     commit, dirty = _git_state(Path(__file__).parent)
     return {
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {**{name: _version(name) for name in PACKAGES}, **(packages or {})},
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),

@@ -4,6 +4,7 @@ import dataclasses
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.metric_sources import make_metrics
 from marl_bench.models.loading import check_window, load_tokenizer
 from marl_bench.models.responses import log_prob_temperature, stored_responses
+from marl_bench.models.vllm_install import check_sampler, sampler_packages
+from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import EVALUATION_KEYS, configuration_hash, task_options
 from marl_bench.plugins import Registry
 from marl_bench.provenance import environment, now
 from marl_bench.records import Cell, RunRecord
 from marl_bench.reporting.report import ReportFiles, write_report
 from marl_bench.run_dir import (
+    ENGINE_LOG,
     RECORD,
     SAMPLES,
     RunDir,
@@ -87,14 +91,14 @@ def plan_evaluation(
         DataError: The data cannot be loaded.
     """
     run = open_run(root, registry)
+    may_change = (*EVALUATION_KEYS, "sampler.")
     for key, _ in overrides:
-        if not any(
-            key == allowed or (allowed.endswith(".") and key.startswith(allowed)) for allowed in EVALUATION_KEYS
-        ):
+        if not any(key == allowed or (allowed.endswith(".") and key.startswith(allowed)) for allowed in may_change):
             raise ConfigError(
-                f"--set {key}: belongs to the training; an evaluation may change {', '.join(part.rstrip('.') for part in EVALUATION_KEYS)}."
+                f"--set {key}: belongs to the training; an evaluation may change {', '.join(part.rstrip('.') for part in may_change)}."
             )
     config = with_overrides(run.config, overrides)
+    check_sampler(config)
     sampling = config.sampling
     check_window(
         str(run.stages.sft.folder),
@@ -125,14 +129,14 @@ def evaluate_again(planned: Evaluation, *, arms: Sequence[str], done: Callable[[
     """
     out = planned.out
     make_writable(out)
-    with locked(out):
+    with locked(out), closing(Samplers(planned.config, log=out.root / ENGINE_LOG)) as samplers:
         claim(out, planned.config.model_dump(mode="json"), config_hash=planned.config_hash)
         for number, cell in enumerate(cells_of(planned.run, arms), start=1):
             arm, seed = cell.record.arm["name"], cell.record.seed
             folder = out.cell(arm, seed)
             record = read_record(folder)
             if record is None or record.status != "complete" or not (folder / SAMPLES).exists():
-                _evaluate_cell(planned, cell, folder)
+                _evaluate_cell(planned, cell, folder, samplers)
             done(number, f"{cell.record.arm['label']} seed {seed}")
         return write_report([out], out=out.root)
 
@@ -181,9 +185,10 @@ def cells_of(run: FinishedRun, arms: Sequence[str]) -> list[Cell]:
     return [cell for cell in run.cells if not wanted or cell.record.arm["name"] in wanted]
 
 
-def _evaluate_cell(planned: Evaluation, cell: Cell, folder: Path) -> None:
+def _evaluate_cell(planned: Evaluation, cell: Cell, folder: Path, samplers: Samplers) -> None:
     began = time.perf_counter()
     actors = planned.run.actors(cell)
+    actors = dataclasses.replace(actors, sampler=samplers.of(actors, start_from=planned.run.stages.sft.folder))
     evaluated = evaluate_policy(
         actors,
         planned.task,
@@ -219,18 +224,22 @@ def _evaluate_cell(planned: Evaluation, cell: Cell, folder: Path) -> None:
         unscored=unscored,
         problems=problems,
         costs={"seconds": {"evaluation": time.perf_counter() - began}, "finished_at": now()},
-        environment=environment(device=str(actors.policy.device), threads=cell.record.environment.get("threads", 1)),
+        environment=environment(
+            device=str(actors.policy.device),
+            threads=cell.record.environment.get("threads", 1),
+            packages=sampler_packages(planned.config),
+        ),
     )
     write_json_atomically(folder / RECORD, record.to_json())
 
 
 def _data_facts(planned: Evaluation) -> Mapping[str, Any]:
-    data, source = planned.prepared.data, planned.config.data.source
+    data = planned.prepared.data
     notes = [*data.notes, "These policies were trained on the data of the run; only the evaluation is on these."]
     if planned.seen:
         notes.append(f"{planned.seen} evaluation prompts stand in the training data of the run.")
     return {
-        "source": source if source in ("embedded", "hub") else Path(source).name,
+        "source": planned.config.data.source_name,
         "counts": dict(data.counts),
         "notes": notes,
     }

@@ -161,9 +161,14 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
         raise
 
 
+def leftovers(folder: Path) -> list[Path]:
+    """Returns the temporary files and folders that atomic writes left in a folder when their process was killed."""
+    return sorted(folder.glob(".*.*"))
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files and folders that atomic writes left in a folder when their process was killed."""
-    for path in folder.glob(".*.*"):
+    """Removes the `leftovers`; only the process that holds the experiment may do so."""
+    for path in leftovers(folder):
         if path.is_dir():
             shutil.rmtree(path)
         else:

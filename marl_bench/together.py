@@ -93,7 +93,7 @@ def check_world(plan: Plan, size: int) -> None:
     """Checks that so many processes can share the batches of a plan.
 
     Raises:
-        ConfigError: A batch cannot be divided, or an arm trains by itself.
+        ConfigError: A batch cannot be divided.
     """
     if size == 1:
         return

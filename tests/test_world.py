@@ -135,6 +135,8 @@ def test_the_environment_of_torchrun_says_which_process_this_is():
         ({"MASTER_ADDR": None}, "WORLD_SIZE is 2 but MASTER_ADDR is not set; start with torchrun"),
         ({"RANK": None, "LOCAL_RANK": ""}, "RANK, LOCAL_RANK is not set"),
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two', should be a whole number"),
+        ({"ACCELERATE_USE_FSDP": "true"}, "asks for FSDP .*; here each process holds them whole"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "asks for DeepSpeed"),
         ({"RANK": "2"}, "RANK is 2, should be below WORLD_SIZE 2"),
     ],
 )

@@ -52,4 +52,4 @@ def open_task(resolved: ResolvedConfig, registry: Registry) -> OpenedTask:
     spec = registry.task(config.task)
     model = base_model(spec, config)
     task = spec.build(task_options(spec, config))
-    return OpenedTask(spec, task, config, model, load_tokenizer(model), registry.plugin_paths)
+    return OpenedTask(spec, task, config, model, load_tokenizer(model, may_add_pad=True), registry.plugin_paths)

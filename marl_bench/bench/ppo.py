@@ -218,7 +218,10 @@ def _bench_case(case: PpoCase, settings: PpoBenchSettings, folder: Path, show: C
 def own_options(case: PpoCase) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     """Returns the options of this package's contenders: none, and what makes it fast on a CPU."""
     tokens = 4 * (case.prompt_tokens + case.response_tokens)
-    fast = {"memory": {"micro_batch_tokens": tokens, "score_batch_tokens": tokens}, "speed": {"cpu_matmul": "onednn"}}
+    fast: dict[str, dict[str, Any]] = {
+        "memory": {"micro_batch_tokens": tokens, "score_batch_tokens": tokens},
+        "speed": {"cpu_matmul": "onednn"},
+    }
     return {OWN: {"memory": {}, "speed": {}}, FAST: fast}
 
 

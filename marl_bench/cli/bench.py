@@ -90,6 +90,23 @@ def rouge(
     _write(as_json(result), json)
 
 
+@app.command(epilog="Example: marl-bench bench memory --json bench.json")
+def memory(
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it runs.")] = "cpu",
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every measured number.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Measure what each memory option does to peak memory and time of an update; each case in a process of its own."""
+    from marl_bench.bench.memory import as_json, bench_memory, option_cases, tables, vocabulary_cases
+    from marl_bench.display import counted
+
+    total = len(option_cases(device)) + len(vocabulary_cases(device))
+    with counted("case", done=0, total=total, quiet=quiet) as show:
+        result = bench_memory(device, show=show)
+    _show(tables(result))
+    _write(as_json(result), json)
+
+
 @app.command(epilog="Example: marl-bench bench report --json bench.json")
 def report(
     samples: Annotated[

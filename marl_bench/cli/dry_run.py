@@ -37,13 +37,14 @@ def show_plan(plan: "Plan", resolved: "ResolvedConfig", task: "TaskSpec", *, gpu
 
 
 def _show_sizes(plan: "Plan", sizes: "Sizes") -> None:
+    from marl_bench.estimates.room import parameters_of
     from marl_bench.estimates.sizes import ppo_updates, supervised_steps, warmup_warning
 
     config = plan.config
     updates = ppo_updates(config, sizes)
     counted = f"{updates} updates" if updates is not None else "one pass over the RL prompts in updates"
     typer.echo(
-        f"Sizes: {_parameters(plan):,} parameters; {counted} of {config.ppo.batch_size} prompts, up to "
+        f"Sizes: {parameters_of(plan):,} parameters; {counted} of {config.ppo.batch_size} prompts, up to "
         f"{config.sampling.max_prompt_tokens} + {config.sampling.max_response_tokens} tokens"
     )
     rows = {"SFT": sizes.sft, "reward model": sizes.preferences, "PPO": sizes.rl}
@@ -62,23 +63,13 @@ def _show_sizes(plan: "Plan", sizes: "Sizes") -> None:
         typer.echo(f"Warning: {warning}", err=True)
 
 
-def _parameters(plan: "Plan") -> int:
-    from marl_bench.estimates.shapes import KNOWN_SHAPES
-
-    model = plan.config.sft.path or plan.base_model
-    if model in KNOWN_SHAPES:
-        return KNOWN_SHAPES[model].parameters
-    from marl_bench.models.loading import count_parameters
-
-    return count_parameters(model)
-
-
 def _show_cpu_time(plan: "Plan") -> None:
     from marl_bench.display import duration
+    from marl_bench.estimates.room import parameters_of
     from marl_bench.estimates.work import work_of
 
     work = work_of(plan, trained_cells=plan.trained_cells())
-    seconds = work.seconds(parameters=_parameters(plan), jobs=plan.jobs)
+    seconds = work.seconds(parameters=parameters_of(plan), jobs=plan.jobs)
     typer.echo(f"Estimate on one CPU core a job, if nothing were complete: about {duration(seconds)}")
     if seconds > 7 * 24 * 3600:
         typer.echo("  --gpu h100 --gpus 8 estimates memory and time on GPUs instead")
@@ -121,7 +112,7 @@ def _show_memory(estimate: "GpuEstimate") -> None:
     if estimate.sharded is not None:
         memories.append(estimate.sharded)
     typer.echo(f"Estimate for {machine.count} x {gpu.name} ({gpu.memory_gib} GiB each), lengths at their limits")
-    heads = ["everything on each", f"divided by {machine.count}"][: len(memories)]
+    heads = ["everything on each, as here", f"if divided by {machine.count}, as FSDP would"][: len(memories)]
     typer.echo(f"Memory of a GPU in PPO, GiB: {' | '.join(heads)}")
     for term in estimate.memory.held:
         typer.echo(f"  {term}: " + " | ".join(f"{memory.held[term] / GIB:.1f}" for memory in memories))

@@ -10,6 +10,7 @@ import typer
 
 from marl_bench.cli.batches import add_batch_verbs
 from marl_bench.cli.bench import app as bench_app
+from marl_bench.cli.clean import clean
 from marl_bench.cli.compare import compare
 from marl_bench.cli.diagnose import diagnose
 from marl_bench.cli.evaluate import evaluate
@@ -23,6 +24,7 @@ from marl_bench.cli.reference import app as reference_app
 from marl_bench.cli.report import report
 from marl_bench.cli.rules import app as rule_app
 from marl_bench.cli.run import run
+from marl_bench.cli.sweep import sweep
 from marl_bench.cli.sweeps import best_of_n, sweep_temperature
 from marl_bench.cli.task import app as task_app
 from marl_bench.cli.watch import watch
@@ -43,6 +45,9 @@ app.command(
     epilog="Examples:  marl-bench run --task tldr  |  marl-bench run --task tldr --seeds 3 --set ppo.updates=80  |  "
     "marl-bench run --task tldr --arm token_ppo --arm 'macro_ppo:fixed(n=10)' --data FOLDER  |  marl-bench run --dry-run"
 )(run)
+app.command(epilog="Example: marl-bench sweep --task tldr --arms grid-ngram --seeds 5 --set ppo.kl_coef=0.02,0.05")(
+    sweep
+)
 app.command(
     epilog="Examples:  marl-bench watch results/tldr-tiny-1a2b3c4d  |  marl-bench watch RUN --metric score,oracle --once"
 )(watch)
@@ -70,6 +75,7 @@ app.command(
     "marl-bench execute --samples samples.jsonl --problems FOLDER --k 1,5,10 --timeout 4"
 )(execute)
 app.command(epilog="Example: marl-bench doctor --require-isolation full")(doctor)
+app.command(epilog="Example: marl-bench clean results --older-than 7 --dry-run")(clean)
 app.command("list", epilog="Example: marl-bench list baselines --details")(list_)
 app.add_typer(judge_app, name="judge")
 add_label_verbs(judge_app)
@@ -96,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"marl-bench: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
-        print("marl-bench: interrupted; the same command again goes on from what is finished.", file=sys.stderr)  # noqa: T201
+        print("marl-bench: interrupted; the same command again goes on from the last checkpoint.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
 
 

@@ -1,25 +1,21 @@
 """The verb `marl-bench run`."""
 
+import dataclasses
 import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from marl_bench.cli.experiments import resolved_config, run_and_show
 from marl_bench.cli.judge import check_judge, judge_complete_run
-from marl_bench.cli.shared import PluginPaths, show_comparison
-from marl_bench.errors import CellFailedError, ConfigError
+from marl_bench.cli.shared import PluginPaths
+from marl_bench.errors import ConfigError
 
 if TYPE_CHECKING:
     from marl_bench.config_layers import ResolvedConfig
-    from marl_bench.display import Display
     from marl_bench.planning import Plan
     from marl_bench.plugins import Registry
-    from marl_bench.world import World
-
-DEFAULT_PRESET = "tiny"
 
 
 def run(  # noqa: PLR0913 (one parameter an option)
@@ -97,6 +93,13 @@ def run(  # noqa: PLR0913 (one parameter an option)
         typer.Option(metavar="JUDGE", help="Then judge by openai:MODEL; marl-bench judge has all its options."),
     ] = None,
     base_url: Annotated[str | None, typer.Option(metavar="URL", help="Server of the judge.")] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TRACKER",
+            help="Also send every figure to tensorboard, wandb, mlflow or trackio (repeatable); files go to RUN/tracking.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show configuration, cells and an estimate; do nothing.")
     ] = False,
@@ -117,6 +120,7 @@ def run(  # noqa: PLR0913 (one parameter an option)
     from marl_bench.planning import make_plan
     from marl_bench.plugins import Registry
     from marl_bench.together import check_world, follow, leading
+    from marl_bench.trackers import check_trackers
 
     if gpu is not None and not dry_run:
         raise ConfigError(f"--gpu {gpu}: is what --dry-run estimates for; a run takes the GPUs that are there.")
@@ -139,13 +143,14 @@ def run(  # noqa: PLR0913 (one parameter an option)
 
     def planned(size: int) -> tuple["Registry", "ResolvedConfig", "Plan"]:
         registry = Registry(plugin or [])
-        resolved = _resolved(preset, config, options, set_ or [], registry)
+        resolved = resolved_config(preset, config, options, set_ or [], registry)
         if with_controls:
             resolved = add_controls(resolved, registry)
         # Several processes work on one cell together, so there is one cell at a time.
         plan = make_plan(
             resolved, registry, out=out, jobs=1 if size > 1 else jobs or default_jobs(resolved.config), threads=threads
         )
+        plan = dataclasses.replace(plan, trackers=check_trackers(track or []))
         check_world(plan, size)
         check_plan(plan)
         if judge is not None:
@@ -170,66 +175,6 @@ def run(  # noqa: PLR0913 (one parameter an option)
 
                 show_plan(plan, resolved, registry.task(plan.config.task), gpu=gpu, gpus=gpus)
                 return
-            _run(plan, world, quiet=quiet)
+            run_and_show(plan, world, quiet=quiet)
             if judge is not None:
                 judge_complete_run(plan.root, judge, base_url, registry=registry, quiet=quiet)
-
-
-def _run(plan: "Plan", world: "World", *, quiet: bool) -> None:
-    """Runs the plan and shows its results."""
-    from marl_bench.experiment import run_plan
-    from marl_bench.reporting.comparison import Comparison
-
-    with _display(plan, quiet=quiet) as display:
-        try:
-            comparison = run_plan(plan, listener=display.show, world=world)
-        except CellFailedError as error:
-            if isinstance(error.comparison, Comparison):
-                show_comparison(error.comparison)  # what did not fail is a result
-            raise
-    show_comparison(comparison)
-    typer.echo(f"Page: {plan.root / 'report.html'}\nReport: {plan.root / 'report.md'}")
-
-
-def _resolved(
-    preset: str | None,
-    file: Path | None,
-    options: dict[str, tuple[str, Any]],
-    overrides: Sequence[str],
-    registry: "Registry",
-) -> "ResolvedConfig":
-    from marl_bench.config_layers import nested, parse_override, read_config_file, resolve
-
-    layers: list[tuple[str, Any]] = []
-    if file is not None:
-        content = read_config_file(file)
-        file_preset = content.pop("preset", None)
-        preset = preset or file_preset
-        layers.append((str(file), content))
-    layers += [(name, nested(key, value)) for name, (key, value) in options.items() if value is not None]
-    return resolve(
-        preset=preset or DEFAULT_PRESET,
-        layers=layers,
-        overrides=[parse_override(text) for text in overrides],
-        task_settings=registry.task_settings,
-    )
-
-
-def _display(plan: "Plan", *, quiet: bool) -> "Display":
-    from marl_bench.display import Bars, Lines, Quiet, TimeLeft
-    from marl_bench.estimates.work import work_of
-    from marl_bench.experiment import remaining
-
-    if quiet:
-        return Quiet()
-    todo = remaining(plan)
-    time_left = TimeLeft(
-        work_of(plan, trained_cells=plan.trained_cells()), shared=todo.shared, cells=len(todo.cells), jobs=plan.jobs
-    )
-    if todo.finished:
-        typer.echo(f"{todo.finished} of {len(plan.cells())} cells are complete already.", err=True)
-    if not sys.stderr.isatty():
-        return Lines(sys.stderr, time_left)
-    from rich.console import Console
-
-    return Bars(Console(stderr=True), time_left)

@@ -17,7 +17,7 @@ from marl_bench.estimates.shapes import ModelShape
 GIB = 2**30
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
 ADAM_STATES = 2
-"""First and second moment, each in the type of the weights."""
+"""First and second moment, each in the type of what is trained."""
 LOGIT_BYTES_UPDATE = 16
 """Of one logit at the peak between forward and backward: float32 copy, scaled copy, and two gradients."""
 LOGIT_BYTES_SCORING = {"float32": 12, "bfloat16": 10}
@@ -57,9 +57,31 @@ class Load:
     @property
     def micro_batch(self) -> int:
         """Rows of a training pass."""
-        ppo, budget = self.config.ppo, self.config.memory.micro_batch_tokens
-        rows = max(1, budget // self.tokens) if budget is not None else ppo.micro_batch_size
-        return min(rows, ppo.batch_size)
+        return self._rows(self.config.memory.micro_batch_tokens, self.config.ppo.micro_batch_size)
+
+    @property
+    def score_batch(self) -> int:
+        """Rows of a pass without gradients."""
+        return self._rows(self.config.memory.score_batch_tokens, self.config.ppo.score_batch_size)
+
+    @property
+    def sample_batch(self) -> int:
+        """Rows that are sampled at once."""
+        return self._rows(self.config.memory.sample_batch_tokens, self.config.ppo.sample_batch_size)
+
+    @property
+    def adapter(self) -> int | None:
+        """Parameters of a LoRA adapter on the layers that it is for; None where all weights are trained."""
+        lora = self.config.lora
+        if lora.rank is None:
+            return None
+        sides = self.shape.linear_sides
+        names = sides if lora.targets is None else {name: sides[name] for name in lora.targets if name in sides}
+        return lora.rank * self.shape.layers * sum(names.values())
+
+    def _rows(self, token_limit: int | None, rows: int) -> int:
+        limited = rows if token_limit is None else max(1, token_limit // self.tokens)
+        return min(limited, self.config.ppo.batch_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,25 +118,79 @@ class Memory:
 def ppo_memory(load: Load, *, shards: int = 1) -> Memory:
     """Returns the memory of one GPU in the PPO stage; with shards, weights, gradients and optimizer states are divided among so many GPUs."""
     shape, width = load.shape, load.width
-    policy, critic = shape.parameters, shape.classifier_parameters
-    trained = {"policy": policy, "critic": critic}
-    held = {"policy": policy * width, "reference": policy * width, "critic": critic * width}
-    if load.reward_model:
-        held["reward model"] = critic * width
-    held |= {f"optimizer of the {name}": ADAM_STATES * count * width for name, count in trained.items()}
-    gradients = {f"gradients of the {name}": count * width for name, count in trained.items()}
+    weights, trained = _weights(load), _trained(load)
+    gradients = {f"gradients of the {name}": part.gradients for name, part in trained.items()}
+    states = {f"optimizer of the {name}": part.states for name, part in trained.items()}
     # AdamW over all tensors at once makes a temporary of their size; the two optimizers step one after the other.
-    step = {**gradients, "temporaries of the step": max(trained.values()) * width}
-    gathered = 2 * shape.layer_parameters * width + shape.head * width if shards > 1 else 0
-    phases = {
+    temporaries = {"temporaries of the step": max(part.gradients for part in trained.values())}
+    phases: dict[str, dict[str, int]] = {
         "sampling": _sampling(load),
         "scoring": _scoring(load),
         "update": {**_divided(gradients, shards), **_training_pass(load)},
-        "optimizer step": _divided(step, shards),
+        "optimizer step": _divided({**gradients, **temporaries}, shards),
     }
-    if gathered:
+    if load.config.memory.offload:
+        # One of the waiting models is there at a time, while the policy stays; the optimizers come for their step.
+        others = {name: count for name, count in weights.items() if name != "policy"}
+        weights = {"policy": weights["policy"]}
+        visitor = {"largest of the models that wait": max(others.values(), default=0)}
+        phases["scoring"] |= _divided(visitor, shards)
+        phases["update"] |= _divided({"critic": others.get("critic", 0)}, shards)
+        phases["optimizer step"] |= _divided({**states, "critic": others.get("critic", 0)}, shards)
+        states = {}
+    if shards > 1:
+        gathered = 2 * shape.layer_parameters * width + shape.head * width
         phases = {name: {**terms, "layers gathered": gathered} for name, terms in phases.items()}
-    return Memory(_divided(held, shards), phases)
+    return Memory(_divided({**weights, **states}, shards), phases)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """Bytes that training a model takes beside its weights."""
+
+    gradients: int
+    states: int
+
+
+def _weights(load: Load) -> dict[str, int]:
+    """Returns the bytes of each model; what stands on another one's weights has its adapter alone."""
+    shape, lora = load.shape, load.config.lora
+    policy, classifier = shape.parameters * load.width, shape.classifier_parameters * load.width
+    if load.adapter is None:
+        found = {"policy": policy, "reference": policy, "critic": classifier}
+    else:
+        adapter = load.adapter * DTYPE_BYTES["float32"]
+        frozen = _frozen_bytes(load)
+        found = {"policy": frozen + adapter, "reference": 0, "critic": adapter + shape.hidden * load.width}
+        if load.reward_model and not lora.share_base and lora.quantize != "none":
+            found["critic"] += frozen  # the reward model itself stays in full precision
+    return {**found, "reward model": classifier} if load.reward_model else found
+
+
+def _frozen_bytes(load: Load) -> int:
+    """Returns the bytes of the policy's base: in 4 bits its layers' matrices, with a scale of 8 bits for each 64 of them."""
+    shape = load.shape
+    if load.config.lora.quantize == "none":
+        return shape.parameters * load.width
+    matrices = shape.layers * shape.layer_matrices
+    return matrices // 2 + matrices // 64 + (shape.parameters - matrices) * load.width
+
+
+def _trained(load: Load) -> dict[str, _Trained]:
+    """Returns what training policy and critic takes: adapters in float32, whole models as they are or with float32 copies."""
+    shape, width = load.shape, load.width
+    if load.adapter is not None:
+        four = DTYPE_BYTES["float32"] * load.adapter
+        head = shape.hidden * width
+        return {
+            "policy": _Trained(four, ADAM_STATES * four),
+            "critic": _Trained(four + head, ADAM_STATES * (four + head)),
+        }
+    masters = load.config.memory.master_weights is not None and width < DTYPE_BYTES["float32"]
+    each = DTYPE_BYTES["float32"] if masters else width
+    copies = 1 if masters else 0
+    counts = {"policy": shape.parameters, "critic": shape.classifier_parameters}
+    return {name: _Trained(count * each, (ADAM_STATES + copies) * count * each) for name, count in counts.items()}
 
 
 def activation_bytes(shape: ModelShape, *, width: int, row_tokens: int) -> int:
@@ -145,14 +221,13 @@ def _training_pass(load: Load) -> dict[str, int]:
         activations = {"layer inputs of policy and critic": 2 * a_model, "one layer, computed again": tokens * layer}
     else:
         activations = {"activations of policy and critic": 2 * tokens * shape.layers * layer}
-    logits = load.micro_batch * config.sampling.max_response_tokens * shape.vocabulary
     per_logit = LOGIT_BYTES_UPDATE + (width if shape.softcapped else 0)
-    return {**activations, "logits": logits * per_logit}
+    return {**activations, "logits": _logits(load, rows=load.micro_batch) * per_logit}
 
 
 def _sampling(load: Load) -> dict[str, int]:
     shape, config, width = load.shape, load.config, load.width
-    rows = min(config.ppo.sample_batch_size, config.ppo.batch_size)
+    rows = load.sample_batch
     return {
         "key-value cache": rows * load.tokens * shape.layers * 2 * shape.kv_width * width,
         "a layer of the prompts": rows * config.sampling.max_prompt_tokens * _passing_bytes(load),
@@ -161,13 +236,18 @@ def _sampling(load: Load) -> dict[str, int]:
 
 
 def _scoring(load: Load) -> dict[str, int]:
-    shape, config = load.shape, load.config
-    rows = min(config.ppo.score_batch_size, config.ppo.batch_size)
-    per_logit = LOGIT_BYTES_SCORING[config.model.dtype] + (load.width if shape.softcapped else 0)
+    rows = load.score_batch
+    per_logit = LOGIT_BYTES_SCORING[load.config.model.dtype] + (load.width if load.shape.softcapped else 0)
     return {
         "a layer": rows * load.tokens * _passing_bytes(load),
-        "logits": rows * config.sampling.max_response_tokens * shape.vocabulary * per_logit,
+        "logits": _logits(load, rows=rows) * per_logit,
     }
+
+
+def _logits(load: Load, *, rows: int) -> int:
+    """Returns the logits that exist at once."""
+    tokens = rows * load.config.sampling.max_response_tokens
+    return min(tokens, load.config.memory.logits_chunk_tokens or tokens) * load.shape.vocabulary
 
 
 def _passing_bytes(load: Load) -> int:

@@ -1,10 +1,12 @@
 """What a plan needs on GPUs of a name: whether it fits, what would make it fit, and how long it takes. No torch."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from marl_bench.config import RunConfig
-from marl_bench.estimates.memory import GIB, Load, Memory, ppo_memory
+from marl_bench.config_layers import with_overrides
+from marl_bench.estimates.memory import Load, Memory, ppo_memory
 from marl_bench.estimates.seconds import Machine, evaluation_seconds, ppo_seconds, stage_seconds
 from marl_bench.estimates.sizes import Sizes
 
@@ -31,7 +33,8 @@ class GpuEstimate:
     Attributes:
         machine: The GPUs.
         memory: Of one GPU that holds everything.
-        sharded: Of one GPU where weights, gradients and optimizer states are divided among all; None with one GPU.
+        sharded: Of one GPU where weights, gradients and optimizer states were divided among all, as FSDP and ZeRO-3 do and this trainer
+            does not; None with one GPU.
         advice: What would lower the memory, where it does not fit.
         update: Phase to seconds of one PPO update.
         stages: Shared stage to seconds, where its steps are known.
@@ -50,8 +53,8 @@ class GpuEstimate:
 
     @property
     def fits(self) -> bool:
-        """True if it runs in some way on this machine as configured."""
-        return any(memory.fits(self.machine.gpu) for memory in (self.memory, self.sharded) if memory is not None)
+        """True if it runs on this machine as configured: data parallel, everything on each GPU."""
+        return self.memory.fits(self.machine.gpu)
 
 
 def estimate_on(
@@ -79,38 +82,41 @@ def _evaluation_prompts(config: RunConfig) -> int:
 
 
 def _advice(load: Load, machine: Machine) -> Iterator[Advice]:
-    """Yields changes, each by itself, then all of them that change no result together, then more GPUs."""
-    config = load.config
-    one_row = {"micro_batch_size": 1, "score_batch_size": 1}
-    free: dict[str, RunConfig] = {}
-    if not config.memory.gradient_checkpointing:
-        memory = config.memory.model_copy(update={"gradient_checkpointing": True})
-        free["memory.gradient_checkpointing=true"] = config.model_copy(update={"memory": memory})
-    if load.micro_batch > 1 or config.ppo.score_batch_size > 1:
-        smaller = config.ppo.model_copy(update=one_row)
-        budget = config.memory.model_copy(update={"micro_batch_tokens": None})
-        free["ppo.micro_batch_size=1 and ppo.score_batch_size=1"] = config.model_copy(
-            update={"ppo": smaller, "memory": budget}
-        )
-    if config.model.dtype == "float32":
-        narrow = config.model.model_copy(update={"dtype": "bfloat16"})
-        free["model.dtype=bfloat16"] = config.model_copy(update={"model": narrow})
-    for text, changed in free.items():
-        yield _advised(text, dataclasses.replace(load, config=changed), machine, shards=machine.count)
-    count = 2 * machine.count
-    while count <= 64:
-        advice = _advised(f"FSDP or ZeRO-3 over {count} such GPUs", load, machine, shards=count)
-        if advice.fits or count == 64:
+    """Yields changes, each by itself, then those that change no result all together, then an adapter, then weights divided over more GPUs."""
+    options = {text: changes for text, changes in _OPTIONS.items() if _changed(load, changes) != load}
+    now = ppo_memory(load).needed_gib
+    for text, changes in options.items():
+        advice = _advised(text, _changed(load, changes), machine)
+        if advice.needed_gib < now:  # some other phase may need most
+            yield advice
+    everything = {key: value for changes in options.values() for key, value in changes.items()}
+    yield _advised("all of these", _changed(load, everything), machine)
+    if load.adapter is None:
+        yield _advised("lora.rank=16, which trains adapters only", _changed(load, {"lora.rank": 16}), machine)
+    for count in (2, 4, 8, 16, 32, 64):
+        advice = _advised(f"weights divided over {count} (FSDP or ZeRO-3, not built in)", load, machine, shards=count)
+        if advice.fits:
             yield advice
             return
-        count *= 2
 
 
-def _advised(text: str, load: Load, machine: Machine, *, shards: int) -> Advice:
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "memory.gradient_checkpointing=true": {"memory.gradient_checkpointing": True},
+    "memory.logits_chunk_tokens=256": {"memory.logits_chunk_tokens": 256},
+    "ppo.micro_batch_size=1 and ppo.score_batch_size=1": {
+        "ppo.micro_batch_size": 1,
+        "ppo.score_batch_size": 1,
+        "memory.micro_batch_tokens": None,
+        "memory.score_batch_tokens": None,
+    },
+    "memory.offload=true": {"memory.offload": True},
+}
+
+
+def _changed(load: Load, changes: Mapping[str, Any]) -> Load:
+    return dataclasses.replace(load, config=with_overrides(load.config, list(changes.items())))
+
+
+def _advised(text: str, load: Load, machine: Machine, *, shards: int = 1) -> Advice:
     memory = ppo_memory(load, shards=shards)
     return Advice(text, memory.needed_gib, memory.fits(machine.gpu))
-
-
-def gib(count: float) -> str:
-    """Returns bytes as GiB with one decimal."""
-    return f"{count / GIB:.1f} GiB"

@@ -59,7 +59,9 @@ def ppo_seconds(load: Load, machine: Machine) -> dict[str, float]:
     scoring = policy + trunk * (2 if load.reward_model else 1)  # reference; critic and reward model
     if config.ppo.old_logprobs == "recomputed":
         scoring += policy
-    passes = (4 if config.memory.gradient_checkpointing else 3) * config.ppo.ppo_epochs
+    # Forward, gradients of activations, gradients of weights (next to none with adapters), and the forward pass once more.
+    passes = (3 if load.adapter is None else 2) + (1 if config.memory.gradient_checkpointing else 0)
+    passes *= config.ppo.ppo_epochs
     return {
         "sampling": sampling_seconds(load, machine, rows=config.ppo.batch_size),
         "scoring": rows * scoring / machine.operations,
@@ -72,7 +74,7 @@ def sampling_seconds(load: Load, machine: Machine, *, rows: int) -> float:
     shape, config = load.shape, load.config
     prompt, response = config.sampling.max_prompt_tokens, config.sampling.max_response_tokens
     mine = -(-rows // machine.count)
-    batch = min(mine, config.ppo.sample_batch_size)
+    batch = min(mine, load.sample_batch)
     weights = (shape.layers * shape.layer_parameters + shape.head) * load.width
     context = prompt + response / 2
     cache = batch * context * shape.layers * 2 * shape.kv_width * load.width

@@ -82,10 +82,15 @@ class ModelShape:
         return self.trunk_parameters + self.hidden
 
     @property
-    def linear_sides(self) -> int:
-        """Sum over a layer's matrices of inputs plus outputs: an adapter of rank r has r times as many parameters a layer."""
-        attention = 2 * (self.hidden + self.query_width) + 2 * (self.hidden + self.kv_width)
-        return attention + 3 * (self.hidden + self.intermediate)
+    def linear_sides(self) -> Mapping[str, int]:
+        """Inputs plus outputs of each of a layer's matrices: an adapter of rank r has r times as many parameters."""
+        queries, keys, wide = (
+            self.hidden + self.query_width,
+            self.hidden + self.kv_width,
+            self.hidden + self.intermediate,
+        )
+        attention = {"q_proj": queries, "k_proj": keys, "v_proj": keys, "o_proj": queries}
+        return attention | dict.fromkeys(("gate_proj", "up_proj", "down_proj"), wide)
 
 
 _GEMMA_2B = ModelShape(18, 2048, 8, 1, 256, 16384, 256_000)

@@ -16,14 +16,14 @@ from marl_bench.models.loading import (
     ADAPTER,
     SCORE_OFFSET,
     base_of_adapter,
-    check_same_vocabulary,
     load_policy,
     load_reward_model,
     load_tokenizer,
+    shares_vocabulary,
 )
 from marl_bench.models.offload import Offload
 from marl_bench.models.out_of_memory import Halvings
-from marl_bench.models.rewards import make_reward
+from marl_bench.models.rewards import load_text_reward, make_reward
 from marl_bench.models.sampling import ModelSampler, Sampler
 from marl_bench.models.scoring import TokenValues
 from marl_bench.reward_sources import OWN, RewardSource
@@ -100,8 +100,8 @@ def load_actors(
 ) -> Actors:
     """Loads the policy, the reference from the SFT folder, critic and reward model from the reward model's.
 
-    Without a reward model the critic starts from the SFT trunk with a zero head. With adapters, policy and reference stand on one base, and
-    the critic stands on that of the reward model or of the policy.
+    Without a reward model, or with one of another vocabulary, which reads texts, the critic starts from the SFT trunk with a zero head. With
+    adapters, policy and reference stand on one base, and the critic stands on that of the reward model or of the policy.
 
     Args:
         policy: Folder of the policy, or a new adapter on the SFT model.
@@ -120,8 +120,9 @@ def load_actors(
         found = load_reward_model(str(folder), dtype=dtype, pad_token_id=pad, quantize=quantize)
         return found if quantize != "none" else found.to(device)
 
-    if reward_model is not None:
-        check_same_vocabulary(tokenizer, load_tokenizer(str(reward_model)), name=f"reward model '{reward_model}'")
+    on_texts = None
+    if reward_model is not None and not shares_vocabulary(tokenizer, str(reward_model)):
+        on_texts, reward_model = load_text_reward(reward_model, dtype=dtype, device=device), None
     trained, reference = _policy_and_reference(policy, sft, dtype=dtype, device=device)
     own = None if reward_model is None else classifier(reward_model).requires_grad_(False)
     critic = None
@@ -137,7 +138,7 @@ def load_actors(
         critic=None if critic is None or critic_scale is None else _scaled(TokenValues(critic), critic_scale),
         reward=make_reward(
             rewards,
-            reward_model=None if own is None else TokenValues(own),
+            reward_model=on_texts if own is None else TokenValues(own),
             dtype=dtype,
             device=device,
             halvings=halvings,

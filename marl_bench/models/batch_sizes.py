@@ -28,7 +28,7 @@ class BatchSize:
 
 def batch_size(rows: int, tokens: int | None, rows_are: Rows) -> BatchSize:
     """Returns a limit of tokens, or of rows where there is none."""
-    return BatchSize(rows) if tokens is None else BatchSize(tokens=tokens, rows_are=rows_are)
+    return BatchSize(sys.maxsize if tokens is not None else rows, tokens, rows_are)
 
 
 def groups_of_rows(lengths: Sequence[tuple[int, int]], size: BatchSize) -> list[int]:

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 
 from marl_bench.errors import ModelError
 from marl_bench.models.lora_install import check_peft
+from marl_bench.models.vocabulary import NEW_PAD, known_ids, set_pad_token
 
 ADAPTER = "adapter_config.json"
 """File of a folder that holds a LoRA adapter of another model."""
@@ -35,11 +36,15 @@ def model_folder(path: str) -> str:
     return str(folder) if looks_local else path
 
 
-def load_tokenizer(path: str) -> Any:
-    """Loads a tokenizer that pads prompts on the left.
+def load_tokenizer(path: str, *, may_add_pad: bool = False) -> Any:
+    """Loads a tokenizer that pads prompts on the left; where it has no pad token, or the EOS as such, it takes one that no text holds.
+
+    Args:
+        path: Folder or hub id.
+        may_add_pad: Whether the pad token may be a new one, because the model is about to be trained and can be given a row for it.
 
     Raises:
-        ModelError: It cannot be loaded, has no EOS token, no pad token, or a pad token equal to EOS.
+        ModelError: It cannot be loaded, has no EOS token, or no token can be its pad token.
     """
     from transformers import AutoTokenizer
 
@@ -52,15 +57,7 @@ def load_tokenizer(path: str) -> Any:
         raise ModelError(
             f"model '{path}': its tokenizer has no EOS token; responses could not end. Set eos_token in tokenizer_config.json."
         )
-    if tokenizer.pad_token_id is None:
-        raise ModelError(
-            f"model '{path}': its tokenizer has no pad token; set pad_token to an unused token that is not EOS in tokenizer_config.json."
-        )
-    if tokenizer.pad_token_id == tokenizer.eos_token_id:
-        raise ModelError(
-            f"model '{path}': pad token equals EOS ('{tokenizer.eos_token}'), so an ending could not be told from padding; "
-            "set pad_token to another token in tokenizer_config.json."
-        )
+    set_pad_token(tokenizer, path=path, may_add=may_add_pad)
     return tokenizer
 
 
@@ -87,6 +84,15 @@ def load_sampling_tokenizer(path: str) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Writes a tokenizer without what its last call has left in it: how that one padded and cut."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_padding()
+        backend.no_truncation()
+    tokenizer.save_pretrained(folder)
 
 
 def base_of_adapter(folder: str) -> str:
@@ -221,12 +227,9 @@ def model_of_shapes(path: str) -> Any:
     Raises:
         ModelError: Its configuration cannot be loaded.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    try:
-        config = AutoConfig.from_pretrained(model_folder(path))
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"model '{path}': its configuration cannot be loaded ({_first_line(error)}).") from error
+    config = _configuration(model_folder(path), path)
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config)
 
@@ -237,13 +240,7 @@ def check_window(path: str, *, max_prompt_tokens: int, max_response_tokens: int)
     Raises:
         ModelError: They do not.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(base_of_adapter(model_folder(path)))
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"model '{path}': its configuration cannot be loaded ({_first_line(error)}).") from error
-    window = getattr(config, "max_position_embeddings", None)
+    window = getattr(_configuration(base_of_adapter(model_folder(path)), path), "max_position_embeddings", None)
     if window is not None and max_prompt_tokens + max_response_tokens > window:
         raise ModelError(
             f"model '{path}': its window holds {window} tokens, sampling.max_prompt_tokens + max_response_tokens are "
@@ -251,17 +248,46 @@ def check_window(path: str, *, max_prompt_tokens: int, max_response_tokens: int)
         )
 
 
-def check_same_vocabulary(ours: Any, theirs: Any, *, name: str) -> None:
-    """Checks that two tokenizers give the same ids.
+def check_tokenizer(path: str, tokenizer: Any) -> None:
+    """Checks that a model has an embedding for every id of its tokenizer, a pad token that was just added aside.
 
     Raises:
-        ModelError: They do not; `name` names the second one's model.
+        ModelError: It has not.
     """
-    if ours.get_vocab() != theirs.get_vocab():
+    rows = int(_configuration(model_folder(path), path).get_text_config().vocab_size)
+    known = known_ids(tokenizer) - (tokenizer.pad_token == NEW_PAD)
+    if known > rows:
         raise ModelError(
-            f"{name}: its vocabulary ({len(theirs)} tokens) is not that of the policy ({len(ours)} tokens); "
-            "a reward model must share the policy's tokenizer."
+            f"model '{path}': its tokenizer knows ids up to {known - 1}, the model has embeddings for {rows}; the tokenizer in its folder is "
+            "that of another model."
         )
+
+
+def _configuration(folder: str, path: str) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"model '{path}': its configuration cannot be loaded ({_first_line(error)}).") from error
+
+
+def shares_vocabulary(tokenizer: Any, path: str) -> bool:
+    """Returns whether a model's tokenizer gives the ids of this one.
+
+    Raises:
+        ModelError: The model has no tokenizer, so that it could read neither ids nor texts.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        theirs = AutoTokenizer.from_pretrained(model_folder(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"model '{path}': its tokenizer cannot be loaded ({_first_line(error)}); without one it can read neither the policy's tokens nor "
+            "texts. Save the tokenizer that it was trained with in its folder."
+        ) from error
+    return bool(tokenizer.get_vocab() == theirs.get_vocab())
 
 
 def _load(auto_class: Any, path: str, *, dtype: str, quantize: str = "none", **kwargs: Any) -> Any:

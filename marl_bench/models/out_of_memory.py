@@ -1,7 +1,8 @@
 """What is done when memory runs out: the micro-batch is halved, the global batch stays, and it is said once."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from marl_bench.errors import MarlBenchError, OutOfMemoryError
 T = TypeVar("T")
 
 TRAINING, SCORING, SAMPLING = "ppo.micro_batch_size", "ppo.score_batch_size", "ppo.sample_batch_size"
+SFT, REWARD_MODEL = "sft.micro_batch_size", "reward_model.micro_batch_size"
 """What is done in micro-batches, by the settings of their sizes."""
 
 
@@ -21,9 +23,10 @@ class Halvings:
     halves may stand beside what has been computed whole.
     """
 
-    def __init__(self) -> None:
-        """Knows of no limit."""
+    def __init__(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Knows of no limit; `tell` hears of every halving."""
         self.notices: list[str] = []
+        self._tell = tell
         self._limits: dict[str, int] = {}
         self._forbidden = False
 
@@ -73,9 +76,11 @@ class Halvings:
 
     def _halve(self, setting: str, size: int) -> int:
         half = (size + 1) // 2
-        begun_with = f"out of memory: {setting} goes from {size} to {half} for the rest of this cell"
-        self.notices.append(f"{begun_with}; the global batch stays, and results change by rounding only.")
         self._limits[setting] = half
+        self.notices.append(
+            f"out of memory: {setting} goes from {size} to {half} from here on; the global batch stays, and results change by rounding only."
+        )
+        self._tell(self.notices[-1])
         return half
 
 
@@ -88,6 +93,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, Exception) and should_reduce_batch_size(error)
     )
+
+
+@contextmanager
+def want_of_memory_named(where: str) -> Iterator[None]:
+    """Turns errors of want of memory outside of micro-batches into one that says what to do.
+
+    Raises:
+        OutOfMemoryError: In their place.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MarlBenchError) or not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"{where}: out of memory where no micro-batch can be made smaller ({type(error).__name__}), as with models and optimizers. "
+            "Take a smaller model, lora.rank, the settings of the section memory, or --jobs 1."
+        ) from error
 
 
 def _release() -> None:

@@ -14,6 +14,7 @@ from marl_bench.models.joining import joined_on_right, joined_tokens
 from marl_bench.models.prompts import encode_prompts
 from marl_bench.models.reading import encode_samples
 from marl_bench.models.sampling import Sampler, Samples, SamplingSettings, read_samples, row_seed
+from marl_bench.models.vocabulary import known_ids
 from marl_bench.records import EvalSample, Prompt, Response
 
 
@@ -104,6 +105,7 @@ def respond(
             seed_parts=seed_parts,
             indices=[indices[row] for row in chosen],
         )
+    sampler.rest()
     found = joined_responses(parts, pad_id=tokenizer.pad_token_id)
     return found if size.tokens is None else found.rows(_inverse(order))
 
@@ -129,6 +131,7 @@ def batches_of_responses(
         seed_parts: What row seeds are made of beside prompt id and sample index.
         indices: Sample index of each row; None counts how often its prompt has stood before.
     """
+    settings = dataclasses.replace(settings, known_ids=known_ids(tokenizer))
     indices = sample_indices(prompts) if indices is None else indices
     seeds = [row_seed(*seed_parts, prompt.id, index) for prompt, index in zip(prompts, indices, strict=True)]
     for start in range(0, len(prompts), batch_size):
@@ -145,7 +148,6 @@ def batches_of_responses(
         yield SampledResponses(
             samples, _as_records(samples.tokens, prompts[chunk], indices[chunk], tokenizer), seeds[chunk]
         )
-    sampler.rest()
 
 
 def stored_responses(

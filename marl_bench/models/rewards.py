@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from marl_bench.models.batch_sizes import Rows, batch_size
-from marl_bench.models.loading import load_classifier
+from marl_bench.models.loading import SCORE_OFFSET, load_classifier, load_reward_model, shares_vocabulary
 from marl_bench.models.out_of_memory import SCORING, Halvings
 from marl_bench.models.scoring import TokenValues, in_micro_batches, last_token_scores
 from marl_bench.records import Prompt, Response
@@ -21,7 +22,7 @@ _NO_LIMIT = 10**9
 def make_reward(
     sources: Sequence[RewardSource],
     *,
-    reward_model: TokenValues | None,
+    reward_model: "TokenValues | ClassifierReward | None",
     dtype: str,
     device: torch.device,
     halvings: Halvings | None = None,
@@ -30,7 +31,7 @@ def make_reward(
 
     Args:
         sources: The parts.
-        reward_model: Stands for the task's own reward, or None for a task with a rule reward.
+        reward_model: Stands for the task's own reward, as `load_own_model` gives it, or None for a task with a rule reward.
         dtype: Of classifiers.
         device: Where classifiers go.
         halvings: Halves their micro-batches where memory runs out.
@@ -44,13 +45,41 @@ def make_reward(
     for source in sources:
         function: RewardFunction
         if source.kind == OWN:
-            function = RuleReward() if reward_model is None else TokenReward(reward_model, halvings)
+            function = _own(reward_model, halvings)
         elif source.kind == "python":
             function = load_callable_reward(source)
         else:
             function = ClassifierReward(*load_classifier(source.target, dtype=dtype, device=device), halvings)
         parts.append(RewardPart(source, function))
     return Reward(parts)
+
+
+def _own(reward_model: "TokenValues | ClassifierReward | None", halvings: Halvings | None) -> RewardFunction:
+    if reward_model is None:
+        return RuleReward()
+    if isinstance(reward_model, ClassifierReward):
+        return dataclasses.replace(reward_model, halvings=halvings)
+    return TokenReward(reward_model, halvings)
+
+
+def load_own_model(
+    folder: Path, tokenizer: Any, *, dtype: str, device: torch.device
+) -> "TokenValues | ClassifierReward":
+    """Loads the task's reward model: on the policy's tokens where it shares its vocabulary, else on texts, with the tokenizer of its own.
+
+    Raises:
+        ModelError: It cannot be loaded, has no tokenizer, or has other than one output.
+    """
+    if shares_vocabulary(tokenizer, str(folder)):
+        model = load_reward_model(str(folder), dtype=dtype, pad_token_id=tokenizer.pad_token_id)
+        return TokenValues(model).to(device)
+    return load_text_reward(folder, dtype=dtype, device=device)
+
+
+def load_text_reward(folder: Path, *, dtype: str, device: torch.device) -> "ClassifierReward":
+    """Loads a reward model of another vocabulary than the policy's; raises as `load_own_model`."""
+    model, tokenizer = load_classifier(str(folder), dtype=dtype, device=device)
+    return ClassifierReward(model, tokenizer, offset=float(getattr(model.config, SCORE_OFFSET, 0.0)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +115,18 @@ class ClassifierReward:
 
     It reads the dialogue through its own chat template where it has one, else the prompt and the response as one text; a finished response
     ends with its EOS. What is too long for its window is cut at the front.
+
+    Attributes:
+        model: The classifier.
+        tokenizer: Its own.
+        halvings: Halves its micro-batches where memory runs out.
+        offset: Added to its outputs.
     """
 
     model: Any
     tokenizer: Any
     halvings: Halvings | None = None
+    offset: float = 0.0
     in_background: bool = False
 
     def __call__(self, batch: ToScore) -> Any:
@@ -116,7 +152,7 @@ class ClassifierReward:
                 add_special_tokens=not self.has_template,
             )
             inputs = {name: encoded[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
-            scores += self.model(**inputs).logits[:, 0].float().tolist()
+            scores += (self.model(**inputs).logits[:, 0].float() + self.offset).tolist()
         return scores
 
     @property

@@ -31,6 +31,8 @@ class SamplingSettings:
         top_p: Sample among the most probable tokens that hold this mass.
         log_prob_temperature: Temperature at which log-probs are given.
         further_ends: Tokens that end a response beside the tokenizer's EOS.
+        known_ids: Ids from here on are rows that pad the embedding matrix; none is drawn, but their mass stays in the log-probs, as the
+            update sees them. None draws from all.
     """
 
     max_response_tokens: int
@@ -39,6 +41,7 @@ class SamplingSettings:
     top_p: float = 1.0
     log_prob_temperature: float = 1.0
     further_ends: Sequence[int] = ()
+    known_ids: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,6 +257,7 @@ def _draw(
     """Returns token [B], log-prob [B] and entropy [B] from [B, V] logits."""
     log_probs = torch.log_softmax(logits / settings.log_prob_temperature, dim=-1)
     entropy = -(log_probs.exp() * log_probs).sum(dim=-1)
+    logits = logits[:, : settings.known_ids]
     if settings.temperature == 0:
         token = logits.argmax(dim=-1)
     else:

@@ -13,6 +13,8 @@ from marl_bench.errors import ConfigError
 SUPPORTED = ">=0.22,<0.32"
 """The range of the extra `vllm`."""
 
+_HIGHEST_TEMPERATURE = 2.0
+
 INSTALL = "pip install 'marl-bench[vllm]'"
 
 
@@ -29,6 +31,14 @@ def check_sampler(config: RunConfig) -> None:
             f"sampler.backend=vllm with lora.rank={config.lora.rank}: weights are handed over whole, an adapter on its base is not; "
             "set sampler.backend=transformers, or lora.rank=null."
         )
+    for key, value in (
+        ("sampling.temperature", config.sampling.temperature),
+        ("evaluation.temperature", config.evaluation.temperature),
+    ):
+        if value is not None and value > _HIGHEST_TEMPERATURE:
+            raise ConfigError(
+                f"sampler.backend=vllm with {key}={value:g}: vLLM takes temperatures up to {_HIGHEST_TEMPERATURE:g}; lower it."
+            )
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         raise ConfigError(
@@ -64,3 +74,10 @@ def installed_version() -> str | None:
     except importlib.metadata.PackageNotFoundError:  # a build of another name, for example for CPUs
         names = importlib.metadata.packages_distributions().get("vllm", [])
         return importlib.metadata.version(names[0]) if names else "of unknown version"
+
+
+def sampler_packages(config: RunConfig) -> dict[str, str | None]:
+    """Returns the version of the vLLM that samples on this machine, for the record; nothing where none does."""
+    if config.sampler.backend != "vllm" or config.sampler.mode != "colocated":
+        return {}
+    return {"vllm": installed_version()}

@@ -13,9 +13,8 @@ import torch
 
 from marl_bench.batches import Tokens
 from marl_bench.config import RunConfig, SamplerConfig
-from marl_bench.errors import SamplerError
+from marl_bench.errors import ModelError, SamplerError
 from marl_bench.models.actors import Actors
-from marl_bench.models.batch_sizes import BatchSize
 from marl_bench.models.out_of_memory import SCORING
 from marl_bench.models.sampling import Sampler, Samples, SamplingSettings, read_samples
 from marl_bench.models.vllm_engine import GO_ON, ColocatedEngine, Engine, Generated, sampling_fields
@@ -24,7 +23,11 @@ from marl_bench.models.vllm_weights import make_weights_folder, remove_weights_f
 
 
 class Samplers:
-    """Gives each policy its sampler. An engine takes a minute or two to start, so that all policies of a process share one."""
+    """Gives each policy its sampler. An engine takes a minute or two to start, so that all policies of a process share one.
+
+    Attributes:
+        tell: Takes a sentence for the user.
+    """
 
     def __init__(self, config: RunConfig, *, log: Path) -> None:
         """Starts nothing yet.
@@ -35,6 +38,7 @@ class Samplers:
         """
         self._config, self._log = config, log
         self._engine: Engine | None = None
+        self.tell: Callable[[str], None] = lambda _: None
 
     def of(self, actors: Actors, *, start_from: Path) -> Sampler:
         """Returns what samples from the policy of `actors`, in place of the sampler that they have.
@@ -42,22 +46,33 @@ class Samplers:
         Args:
             actors: The models of a cell.
             start_from: Folder of a model of the same shape, which a new engine starts with.
+
+        Raises:
+            ModelError: vLLM cannot be handed such a policy.
         """
         if self._config.sampler.backend == "transformers":
             return actors.sampler
+        if hasattr(actors.policy, "peft_config"):
+            raise ModelError(
+                "sampler.backend=vllm: the policy is an adapter on its base, weights are handed over whole; "
+                "set sampler.backend=transformers, or save the policy merged (lora.save=merged)."
+            )
 
         def engine() -> Engine:
             if self._engine is None:
+                if self._config.sampler.mode == "colocated":
+                    self.tell("the vLLM engine starts, which takes a minute or two.")
                 self._engine = make_engine(self._config, start_from, log=self._log)
             return self._engine
 
+        size = actors.score_batch(self._config.ppo.score_batch_size)
+
         def read(tokens: Tokens, temperature: float) -> Samples:
-            size = self._config.ppo.score_batch_size
-            return actors.halvings.retried(
-                SCORING,
-                size,
-                lambda fitting: read_samples(actors.policy, tokens, temperature=temperature, size=BatchSize(fitting)),
-            )
+            def in_parts(rows: int) -> Samples:
+                fitting = dataclasses.replace(size, rows=rows)
+                return read_samples(actors.policy, tokens, temperature=temperature, size=fitting)
+
+            return actors.halvings.retried(SCORING, size.rows, in_parts)
 
         return VllmSampler(actors.policy, engine, self._config.sampler, read=read, broken=self.close)
 
@@ -84,6 +99,8 @@ def make_engine(config: RunConfig, model: Path, *, log: Path) -> Engine:
         "max_model_len": settings.max_model_len or sampling.max_prompt_tokens + sampling.max_response_tokens,
         "gpu_memory_utilization": settings.gpu_memory_utilization,
         "enforce_eager": eager,
+        # Where a prompt is read in pieces vLLM 0.30 draws a token too many and turns the row's generator back, which those of a CPU cannot do.
+        "enable_chunked_prefill": False,
         # Tempered, but not cut to top-k and top-p where log-probs are those at temperature 1.
         "logprobs_mode": "raw_logprobs" if _log_probs_at_one(config) else "processed_logprobs",
         "enable_sleep_mode": settings.sleep and torch.cuda.is_available(),

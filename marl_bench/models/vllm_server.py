@@ -13,8 +13,8 @@ CONCURRENCY = 64
 """Requests under way at once; the server batches them."""
 
 _HOW_TO_START = (
-    "start it as VLLM_SERVER_DEV_MODE=1 vllm serve SFT_FOLDER --dtype DTYPE --generation-config vllm --max-model-len N, "
-    "on a machine that sees sampler.weights_folder"
+    "start it as VLLM_SERVER_DEV_MODE=1 vllm serve SFT_FOLDER --dtype DTYPE --generation-config vllm --max-model-len N "
+    "--no-enable-chunked-prefill, on a machine that sees sampler.weights_folder"
 )
 
 

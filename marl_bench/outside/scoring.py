@@ -2,17 +2,18 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from marl_bench.batches import Tokens
 from marl_bench.evaluation.results import ScoredResponses
-from marl_bench.models.loading import load_policy, load_reward_model, load_sampling_tokenizer, load_tokenizer
+from marl_bench.models.loading import load_policy, load_sampling_tokenizer, load_tokenizer
 from marl_bench.models.prompts import encode_prompts, encode_response
 from marl_bench.models.responses import log_prob_temperature
-from marl_bench.models.rewards import make_reward
-from marl_bench.models.scoring import TokenValues, in_micro_batches, response_log_probs
+from marl_bench.models.rewards import load_own_model, make_reward
+from marl_bench.models.scoring import in_micro_batches, response_log_probs
 from marl_bench.outside.answers import Answer
 from marl_bench.outside.plan import OutsidePlan
 from marl_bench.outside.systems import System
@@ -65,8 +66,8 @@ def scored_by_models(
             )
     own = None
     if scorer.reward_model is not None:
-        pad = load_tokenizer(str(scorer.tokenizer)).pad_token_id
-        own = TokenValues(load_reward_model(scorer.reward_model, dtype=dtype, pad_token_id=pad)).to(device)
+        tokenizer = load_tokenizer(str(scorer.tokenizer))
+        own = load_own_model(Path(scorer.reward_model), tokenizer, dtype=dtype, device=device)
     score, parts = None, {}
     if plan.has_score:
         reward = make_reward(

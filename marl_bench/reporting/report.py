@@ -17,6 +17,7 @@ from marl_bench.reporting.html.page import PAGE, Picture, write_html
 from marl_bench.reporting.latex import as_latex, document
 from marl_bench.reporting.plain_data import as_data
 from marl_bench.reporting.plots.plot import file_names
+from marl_bench.reporting.sections import OPEN_CELLS
 from marl_bench.run_dir import RunDir, write_bytes_atomically
 
 REPORT = "report.md"
@@ -140,6 +141,8 @@ def _stale(contents: Contents, formats: Set[str]) -> Iterator[str]:
     """Yields the files that an earlier report may have written in these formats and that these records do not give."""
     for left_out in contents.gallery.left_out:
         yield from (f"{PLOTS}/{name}" for name in file_names(left_out.name, formats))
+    if not contents.comparison.open_cells:  # a run that was cut off may have listed some
+        yield from (f"{TABLES}/{OPEN_CELLS}.{ending}" for ending in ("csv", "tex"))
 
 
 def csv_text(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:

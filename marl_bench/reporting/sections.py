@@ -37,6 +37,7 @@ from marl_bench.sampling_curves import SamplingCurves
 
 COSTS = "costs"
 """Name of the table that comes from the clock and the memory."""
+OPEN_CELLS = "open_cells"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,7 @@ def run_sections(comparison: Comparison, settings: Table | None) -> list[Section
     found = [
         _of("settings", settings),
         _of(COSTS, costs_table(comparison)),
-        _of("open_cells", open_cells_table(comparison)),
+        _of(OPEN_CELLS, open_cells_table(comparison)),
     ]
     return [section for section in found if section is not None]
 

@@ -128,11 +128,12 @@ class Checkpoints:
         return self.world.on_main("newest checkpoint", self._newest)
 
     def _newest(self) -> Checkpoint | None:
-        for folder in reversed(self._folders()):
+        folders = self._folders()
+        for folder in reversed(folders):
             try:
                 manifest = self._checked(folder)
             except CheckpointError as error:
-                self._tell(f"{error} The one before is used.")
+                self._tell(f"{error} {'Starts anew.' if folder == folders[0] else 'The one before is used.'}")
                 continue
             self._check_identity(folder, manifest)
             for name, theirs in manifest["versions"].items():

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from marl_bench.config import GuardConfig
+from marl_bench.config_guards import GuardConfig
 from marl_bench.errors import TrainingError
 from marl_bench.models.out_of_memory import Halvings
 from marl_bench.run_dir import CURVE, read_jsonl

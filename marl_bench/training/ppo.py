@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from marl_bench.config import GuardConfig, PpoConfig, SamplingConfig
+from marl_bench.config import PpoConfig, SamplingConfig
+from marl_bench.config_guards import GuardConfig
 from marl_bench.errors import ConfigError
 from marl_bench.evaluation.measure import oracle_scores
 from marl_bench.interfaces import PolicyBaseline, Task

@@ -3,10 +3,9 @@
 import contextlib
 import dataclasses
 import json
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,13 +16,15 @@ from marl_bench.models.actors import OWN_REWARD
 from marl_bench.models.adapters import trained_model
 from marl_bench.models.loading import (
     SCORE_OFFSET,
-    check_same_vocabulary,
     load_policy,
     load_reward_model,
+    load_sampling_tokenizer,
     load_tokenizer,
 )
-from marl_bench.models.rewards import make_reward
+from marl_bench.models.out_of_memory import REWARD_MODEL, SFT, Halvings
+from marl_bench.models.rewards import ClassifierReward, load_own_model, make_reward
 from marl_bench.models.scoring import TokenValues
+from marl_bench.models.vocabulary import give_rows
 from marl_bench.plugins import callable_digest
 from marl_bench.records import PreferencePair
 from marl_bench.reward_sources import parse_reward_sources, stage_names
@@ -41,12 +42,17 @@ from marl_bench.training.data import PreparedData
 from marl_bench.training.progress import Progress
 from marl_bench.training.score_scale import (
     CALIBRATION_RESPONSES,
+    Scoring,
     device_of_this_process,
+    hold_out,
+    pair_accuracy,
     score_scale,
     scores_of_texts,
 )
 from marl_bench.training.supervised import SupervisedRun, train_reward_model, train_sft
 from marl_bench.world import ALONE, World
+
+Trained = TypeVar("Trained")
 
 HEAD_STD = 0.02
 """Spread of a new head's weights, as transformers draws them."""
@@ -110,6 +116,7 @@ class SharedWork:
         progress: Told of every step.
         config_hash: Hash of what is computed, for the checkpoints.
         world: The processes that train together.
+        halvings: The sizes of micro-batches that fit into memory.
     """
 
     run_dir: RunDir
@@ -121,6 +128,18 @@ class SharedWork:
     progress: Progress
     config_hash: str
     world: World = ALONE
+    halvings: Halvings = dataclasses.field(default_factory=Halvings)
+
+    def trained(self, setting: str, run: SupervisedRun, train: Callable[[SupervisedRun], Trained]) -> Trained:
+        """Returns what `train` gives, in halved micro-batches where memory runs out; one of several processes cannot begin again alone."""
+        if self.world.size > 1:
+            return train(run)
+        size = run.settings.micro_batch_size
+        return self.halvings.retried(setting, size, lambda fitting: train(run.with_micro_batch_size(fitting)))
+
+    def scoring(self, tokenizer: Any) -> Scoring:
+        """Returns what scores are measured with; `tokenizer` is that of the SFT model."""
+        return Scoring(self.task, self.config, tokenizer, self.world, self.halvings)
 
     def checkpoints(self, stage: str, **digests: str) -> Checkpoints:
         """Returns the checkpoints of a stage, which know all that the stage stands on."""
@@ -241,7 +260,11 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
         load_tokenizer(str(where))  # a folder without a usable tokenizer fails here, before any cell
     else:
         where = folder
-        tokenizer = load_tokenizer(work.base_model)
+        tokenizer = load_tokenizer(work.base_model, may_add_pad=True)
+
+        def load(quantize: str) -> Any:
+            return give_rows(load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize), tokenizer)
+
         run = SupervisedRun(
             config.sft,
             config.sampling.max_response_tokens,
@@ -251,107 +274,114 @@ def _sft_stage(folder: Path, work: SharedWork) -> Stage:
             gradient_checkpointing=config.memory.gradient_checkpointing,
             world=work.world,
         )
-        model, learning = trained_model(
-            lambda quantize: load_policy(work.base_model, dtype=config.model.dtype, quantize=quantize),
-            config.lora,
-            lambda model: train_sft(model, tokenizer, prepared.data.sft, run),
-            seed=config.data.seed,
+        model, learning = work.trained(
+            SFT,
+            run,
+            lambda run: trained_model(
+                load,
+                config.lora,
+                lambda model: train_sft(model, tokenizer, prepared.data.sft, run),
+                seed=config.data.seed,
+            ),
         )
         figures |= {"pairs": len(prepared.data.sft), **learning}
+        if load_sampling_tokenizer(work.base_model).pad_token != tokenizer.pad_token:
+            figures["pad_token"] = tokenizer.pad_token
+            work.progress.note(f"model '{work.base_model}': has no pad token; takes '{tokenizer.pad_token}'.")
         work.world.on_main("save", lambda: _save(model, tokenizer, folder))
     return _recorded(folder, where, work, figures, checkpoints)
 
 
 def _reward_model_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
-    config, data, device = work.config, work.prepared.data, device_of_this_process()
+    config, device = work.config, device_of_this_process()
     checkpoints = work.checkpoints("reward_model", sft=sft.digest)
     tokenizer = load_tokenizer(str(sft.folder))
-    training, held_out = _hold_out(data.preferences, share=config.reward_model.held_out_share, seed=config.data.seed)
-    given = config.reward_model.path
-    source = str(Path(given).expanduser()) if given else str(sft.folder)
-    check_same_vocabulary(tokenizer, load_tokenizer(source), name=f"reward model '{source}'")
+    training, held_out = hold_out(
+        work.prepared.data.preferences, share=config.reward_model.held_out_share, seed=config.data.seed
+    )
+    where, given = folder, config.reward_model.path
+    figures: dict[str, Any] = {"trained": given is None}
+    if given is None:
+        figures |= _trained_reward_model(folder, work, sft, checkpoints, training)
+    else:
+        where = Path(given).expanduser()
+    model = load_own_model(where, tokenizer, dtype=config.model.dtype, device=device)
+    if isinstance(model, ClassifierReward):
+        figures["reads"] = "texts"
+        work.progress.note(
+            f"reward model '{given}': its vocabulary is not the policy's, so it reads texts, and critics start from the SFT model."
+        )
+    scoring = work.scoring(tokenizer)
+    if held_out:
+        figures |= {"pairs": len(held_out), "pair_accuracy": pair_accuracy(model, held_out, scoring)}
+    own = make_reward(OWN_REWARD, reward_model=model, dtype=config.model.dtype, device=device, halvings=work.halvings)
+    figures |= score_scale(own, sft.folder, work.prepared.data.rl_prompts, scoring, name="reward model")
+    return _recorded(folder, where, work, figures, checkpoints)
+
+
+def _trained_reward_model(
+    folder: Path, work: SharedWork, sft: Stage, checkpoints: Checkpoints, training: Sequence[PreferencePair]
+) -> dict[str, Any]:
+    """Trains the reward model from the SFT model and writes it; returns figures."""
+    config, data = work.config, work.prepared.data
+    tokenizer = load_tokenizer(str(sft.folder))
+    if not training:
+        raise DataError(
+            "reward model: the data have no preference pairs to train on; give a finished one with --reward-model."
+        )
 
     def load(quantize: str) -> Any:
         pad = tokenizer.pad_token_id
-        return load_reward_model(source, dtype=config.model.dtype, pad_token_id=pad, quantize=quantize)
-
-    def load_new(quantize: str) -> Any:
-        found = load(quantize)
+        found = load_reward_model(str(sft.folder), dtype=config.model.dtype, pad_token_id=pad, quantize=quantize)
         # A zero head would leave the trunk without a gradient at first.
         new_head = torch.Generator().manual_seed(config.data.seed)
         torch.nn.init.normal_(found.score.weight, std=HEAD_STD, generator=new_head)
         return found
 
-    figures: dict[str, Any] = {"trained": given is None}
-    limit, size = config.sampling.max_response_tokens, config.ppo.score_batch_size
-    if given is None:
-        if not training:
-            raise DataError(
-                "reward model: the data have no preference pairs to train on; give a finished one with --reward-model."
-            )
-        run = SupervisedRun(
-            config.reward_model,
-            limit,
-            config.data.seed,
-            work.progress,
-            checkpoints,
-            gradient_checkpointing=config.memory.gradient_checkpointing,
-            world=work.world,
-        )
-        model, learning = trained_model(
-            load_new,
+    run = SupervisedRun(
+        config.reward_model,
+        config.sampling.max_response_tokens,
+        config.data.seed,
+        work.progress,
+        checkpoints,
+        gradient_checkpointing=config.memory.gradient_checkpointing,
+        world=work.world,
+    )
+    model, figures = work.trained(
+        REWARD_MODEL,
+        run,
+        lambda run: trained_model(
+            load,
             config.lora,
             lambda model: train_reward_model(model, tokenizer, training, run),
             seed=config.data.seed,
-        )
-        figures |= {"training_pairs": len(training)} | learning
-        model.eval()
-        references = [
-            (pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]
-        ]
-        scores = scores_of_texts(TokenValues(model).to(device), tokenizer, references, limit=limit, size=size)
-        setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
-        work.world.on_main("save", lambda: _save(model, tokenizer, folder))
-    else:
-        model = load("none")
-    values = TokenValues(model).to(device)
-    if held_out:
-        chosen = scores_of_texts(
-            values, tokenizer, [(pair.prompt, pair.chosen) for pair in held_out], limit=limit, size=size
-        )
-        rejected = scores_of_texts(
-            values, tokenizer, [(pair.prompt, pair.rejected) for pair in held_out], limit=limit, size=size
-        )
-        figures |= {"pairs": len(held_out), "pair_accuracy": float((chosen > rejected).float().mean())}
-    own = make_reward(OWN_REWARD, reward_model=values, dtype=config.model.dtype, device=device)
-    figures |= score_scale(own, work, sft, name="reward model")
-    where = Path(source) if given else folder
-    return _recorded(folder, where, work, figures, checkpoints)
+        ),
+    )
+    references = [(pair.prompt, pair.prompt.reference or pair.response) for pair in data.sft[:CALIBRATION_RESPONSES]]
+    values = TokenValues(model.eval()).to(device_of_this_process())
+    scores = scores_of_texts(values, references, work.scoring(tokenizer))
+    setattr(model.config, SCORE_OFFSET, -float(scores.mean()))
+    work.world.on_main("save", lambda: _save(model, tokenizer, folder))
+    return {"training_pairs": len(training), **figures}
 
 
 def _reward_stage(folder: Path, work: SharedWork, sft: Stage) -> Stage:
     """Measures the scale of a score that is not the task's own reward alone."""
     config, device, checkpoints = work.config, device_of_this_process(), work.checkpoints("reward")
     own = _finished(work.run_dir.shared("reward_model"), config.reward_model.path)
-    values = None
-    if own is not None:
-        pad = load_tokenizer(str(sft.folder)).pad_token_id
-        model = load_reward_model(str(own.folder), dtype=config.model.dtype, pad_token_id=pad)
-        values = TokenValues(model).to(device)
+    tokenizer = load_tokenizer(str(sft.folder))
+    model = None if own is None else load_own_model(own.folder, tokenizer, dtype=config.model.dtype, device=device)
     sources = parse_reward_sources(config.reward.sources)
-    reward = make_reward(sources, reward_model=values, dtype=config.model.dtype, device=device)
-    figures = {"sources": [source.name for source in sources], **score_scale(reward, work, sft, name="reward")}
+    reward = make_reward(sources, reward_model=model, dtype=config.model.dtype, device=device, halvings=work.halvings)
+    scale = score_scale(
+        reward,
+        sft.folder,
+        work.prepared.data.rl_prompts,
+        work.scoring(tokenizer),
+        name="reward",
+    )
+    figures = {"sources": [source.name for source in sources], **scale}
     return _recorded(folder, folder, work, figures, checkpoints)
-
-
-def _hold_out(
-    pairs: Sequence[PreferencePair], *, share: float, seed: int
-) -> tuple[list[PreferencePair], list[PreferencePair]]:
-    """Splits off a share of the prompts, so that no prompt is on both sides."""
-    ids = sorted({pair.prompt.id for pair in pairs})
-    random.Random(f"held-out pairs {seed}").shuffle(ids)
-    held = set(ids[: round(share * len(ids))])
-    return [pair for pair in pairs if pair.prompt.id not in held], [pair for pair in pairs if pair.prompt.id in held]
 
 
 def _save(model: Any, tokenizer: Any, folder: Path) -> None:

@@ -44,6 +44,10 @@ class SupervisedRun:
     gradient_checkpointing: bool = False
     world: World = ALONE
 
+    def with_micro_batch_size(self, size: int) -> "SupervisedRun":
+        """Returns the same run in micro-batches of at most `size`; the batch stays."""
+        return dataclasses.replace(self, settings=self.settings.model_copy(update={"micro_batch_size": size}))
+
 
 def train_sft(model: Any, tokenizer: Any, pairs: Sequence[SftPair], run: SupervisedRun) -> dict[str, float]:
     """Fine-tunes the model in place on the responses (the prompts carry no loss) and returns `steps`, `loss_first` and `loss_last`.

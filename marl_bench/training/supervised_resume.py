@@ -18,7 +18,8 @@ from marl_bench.errors import Interrupted
 from marl_bench.training.checkpoint import Checkpoints
 from marl_bench.training.state import TrainedWeights, load_parts, save_parts
 
-_HISTORY = "history.json"
+_FACTS = "facts.json"
+_CONFIGS = ("config", "generation_config")
 _ENDED = "trained"
 """Position of a finished training; sorts behind all steps."""
 
@@ -53,20 +54,40 @@ def begun(store: Checkpoints, model: torch.nn.Module) -> Begun:
     if found.position != _ENDED:
         state = json.loads((found.folder / "trainer_state.json").read_text(encoding="utf-8"))
         return Begun(found.folder, state["global_step"], state["max_steps"])
-    history = json.loads((found.folder / _HISTORY).read_text(encoding="utf-8"))
+    facts = json.loads((found.folder / _FACTS).read_text(encoding="utf-8"))
+    history = facts["history"]
+    _set_configs(model, facts["configs"])
     load_parts(found.folder, {"weights": TrainedWeights(model)}, device=next(model.parameters()).device)
     steps = sum("loss" in entry for entry in history)
     return Begun(None, steps, steps, history)
 
 
 def write_ended(store: Checkpoints, model: torch.nn.Module, history: Sequence[Mapping[str, float]]) -> None:
-    """Writes the weights of a training that has ended, so that what follows it may be cut off."""
+    """Writes the weights of a training that has ended, and the settings that trainers change, so that what follows it may be cut off."""
 
     def fill(folder: Path) -> None:
         save_parts(folder, {"weights": TrainedWeights(model)})
-        (folder / _HISTORY).write_text(json.dumps(list(history)), encoding="utf-8")
+        facts = {"history": list(history), "configs": _configs(model)}
+        (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
     store.write(_ENDED, fill)
+
+
+def _configs(model: Any) -> dict[str, Any]:
+    found = {name: getattr(model, name, None) for name in _CONFIGS}
+    # Through JSON, so that they can be compared with those that were read back.
+    settings: dict[str, Any] = json.loads(
+        json.dumps({name: config.to_dict() for name, config in found.items() if config})
+    )
+    return settings
+
+
+def _set_configs(model: Any, stored: Mapping[str, Mapping[str, Any]]) -> None:
+    now = _configs(model)
+    for name, settings in stored.items():
+        for key, value in settings.items():
+            if now[name].get(key) != value:
+                setattr(getattr(model, name), key, value)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ import torch
 from accelerate import Accelerator
 
 from marl_bench.batches import Experience, StepCounts, TokenOutputs
-from marl_bench.config import GuardConfig, PpoConfig
+from marl_bench.config import MemoryConfig, PpoConfig
+from marl_bench.config_guards import GuardConfig
 from marl_bench.errors import TrainingError
 from marl_bench.interfaces import PolicyBaseline
 from marl_bench.models.actors import Actors
@@ -22,6 +23,8 @@ from marl_bench.training.guards import SKIPPED, SKIPPED_IN_A_ROW, first_not_fini
 from marl_bench.training.optimizer_memory import trained_parameters, with_masters
 from marl_bench.training.shares import check_same_weights, in_row_shares
 
+MEAN_RATIO_DEVIATION = "mean_ratio_deviation"
+"""Figure of the curve where weights are not float32: mean |ratio - 1| before the first optimizer step."""
 _REMEDY = "Lower ppo.learning_rate or raise ppo.kl_coef"
 
 
@@ -116,7 +119,7 @@ class UpdateSettings:
         ppo: Settings of the trainer.
         temperature: At which log-probs are taken.
         kl_coef: Coefficient of the KL as it stands.
-        exact: True where weights are float32, so that the ratio check holds.
+        exact: True where weights are float32, so that every ratio is checked; else their mean is.
         where: Names arm, seed and update in errors.
         guards: What happens where something is not finite.
     """
@@ -188,7 +191,7 @@ def _optimizer_step(learner: Learner, part: Experience, tally: Tally, settings: 
     if wrong and settings.guards.not_finite == "skip":
         return _left_out(learner, tally, wrong, settings)
     if first:
-        _check_ratio(added.ratio_deviation, settings)
+        _check_ratio(added, learner.actors.memory, settings)
     if wrong:  # before the step, so that the weights stay those of the last good one
         raise TrainingError(f"{settings.where}: {wrong}. {how_to_go_on(_REMEDY)}")
     _step(learner.optimizers)
@@ -236,7 +239,10 @@ def _add_gradients(
         log_probs = response_log_probs(actors.policy, row_tokens, temperature=settings.temperature).token_log_probs
         values = minibatch.token_values if actors.critic is None else actors.critic(row_tokens, ahead=True)
         if first:
-            deviation = max(deviation, _ratio_deviation(log_probs, minibatch))
+            largest, total = _ratio_deviation(log_probs, minibatch)
+            deviation = max(deviation, largest)
+            if not settings.exact:  # rounding makes single ratios jump, their mean tells whether both see the same
+                losses[MEAN_RATIO_DEVIATION] = losses.get(MEAN_RATIO_DEVIATION, 0.0) + total / max(counts.tokens, 1)
         terms = learner.baseline.loss(minibatch, TokenOutputs(log_probs, values, counts, settings.kl_coef))
         learner.accelerator.backward(terms.policy + terms.critic if actors.critic is not None else terms.policy)
         losses["policy_loss"] += float(terms.policy.detach())
@@ -259,18 +265,22 @@ def _counts(experience: Experience) -> StepCounts:
     )
 
 
-def _ratio_deviation(log_probs: torch.Tensor, minibatch: Experience) -> float:
+def _ratio_deviation(log_probs: torch.Tensor, minibatch: Experience) -> tuple[float, float]:
+    """Returns the largest |ratio - 1| and the sum of all."""
     mask = minibatch.tokens.response_mask
-    ratios = (log_probs.detach() - minibatch.token_log_probs)[mask].exp()
-    return float((ratios - 1).abs().max()) if ratios.numel() else 0.0
+    deviations = ((log_probs.detach() - minibatch.token_log_probs)[mask].exp() - 1).abs()
+    return (float(deviations.max()), float(deviations.sum())) if deviations.numel() else (0.0, 0.0)
 
 
-def _check_ratio(deviation: float, settings: UpdateSettings) -> None:
+def _check_ratio(added: _Added, memory: MemoryConfig, settings: UpdateSettings) -> None:
+    what, found, allowed = "", added.ratio_deviation, settings.ppo.max_ratio_deviation
+    if not settings.exact:
+        what, found, allowed = " in the mean", added.losses[MEAN_RATIO_DEVIATION], memory.max_mean_ratio_deviation
     # Written so that NaN fails the comparison too.
-    if settings.exact and not deviation <= settings.ppo.max_ratio_deviation:
+    if not found <= allowed:
         raise TrainingError(
-            f"{settings.where}: before the first optimizer step the ratio of new to old probabilities differs from 1 by {deviation:.3g}, "
-            f"allowed are {settings.ppo.max_ratio_deviation:.3g}; rollout and update do not see the same policy or the same text."
+            f"{settings.where}: before the first optimizer step the ratio of new to old probabilities differs from 1 by {found:.3g}{what}, "
+            f"allowed are {allowed:.3g}; rollout and update do not see the same policy or the same text."
         )
 
 

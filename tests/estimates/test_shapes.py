@@ -51,8 +51,9 @@ def test_the_shape_of_a_folder_counts_what_the_model_has(tmp_path, kind, tied):
     assert shape.parameters == language_model.num_parameters()
     assert shape.classifier_parameters == classifier.num_parameters()
     # An adapter of rank r on a matrix [out, in] has r x (in + out) parameters.
-    linear = [module for module in language_model.base_model.modules() if isinstance(module, torch.nn.Linear)]
-    assert shape.layers * shape.linear_sides == sum(module.in_features + module.out_features for module in linear)
+    layer = language_model.base_model.layers[0].named_modules()
+    linear = {name.rpartition(".")[2]: module for name, module in layer if isinstance(module, torch.nn.Linear)}
+    assert shape.linear_sides == {name: module.in_features + module.out_features for name, module in linear.items()}
 
 
 def test_what_is_no_such_decoder_has_no_shape(tmp_path):

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from marl_bench.batches import Tokens
-from marl_bench.config import RunConfig
+from marl_bench.config_layers import resolve
 from marl_bench.errors import ConfigError
 from marl_bench.models.batch_sizes import BatchSize, groups_of_rows
 from marl_bench.models.forward import layout
+from marl_bench.models.loading import load_policy, load_tokenizer
+from marl_bench.models.out_of_memory import Halvings
 from marl_bench.models.responses import respond
 from marl_bench.models.sampling import ModelSampler, SamplingSettings
 from marl_bench.models.scoring import in_micro_batches, micro_batches
@@ -84,30 +86,19 @@ def test_rows_of_similar_length_stand_together():
 
 
 @torch.no_grad()
-def test_responses_do_not_depend_on_the_limit_and_stand_in_the_order_of_their_prompts(policy):
-    class Tokenizer:
-        pad_token_id, eos_token_id = 0, 1
-
-        def __call__(self, texts, **_):
-            width = max(map(len, texts))
-            ids = [[0] * (width - len(text)) + [3 + ord(letter) % 40 for letter in text] for text in texts]
-            mask = [[0] * (width - len(text)) + [1] * len(text) for text in texts]
-            return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
-
-        def batch_decode(self, ids, **_):
-            return [" ".join(map(str, row)) for row in ids]
-
-    prompts = [Prompt(str(number), "abcdefghi"[: 1 + number * 5 % 9]) for number in range(9)]
+def test_responses_do_not_depend_on_the_limit_and_stand_in_the_order_of_their_prompts():
+    policy, tokenizer = load_policy("tiny", dtype="float32"), load_tokenizer("tiny")
+    prompts = [Prompt(str(number), "a cat sat on a mat " * (1 + number * 5 % 9)) for number in range(9)]
     found = [
         respond(
             ModelSampler(policy),
-            Tokenizer(),
+            tokenizer,
             prompts,
             settings=SamplingSettings(max_response_tokens=8),
             batch_size=size,
             seed_parts=(0,),
         )
-        for size in (9, BatchSize(tokens=40))
+        for size in (9, BatchSize(tokens=120))
     ]
     assert [response.prompt_id for response in found[1].responses] == [prompt.id for prompt in prompts]
     assert found[1].responses == found[0].responses
@@ -116,7 +107,21 @@ def test_responses_do_not_depend_on_the_limit_and_stand_in_the_order_of_their_pr
 
 @pytest.mark.parametrize("name", ["micro_batch_tokens", "score_batch_tokens", "sample_batch_tokens"])
 def test_a_limit_below_the_longest_row_is_refused_before_anything_runs(name):
-    with pytest.raises(ValueError, match=rf"memory\.{name}: 271 .* 160 \+ 112 = 272 tokens"):
-        RunConfig.model_validate(
-            {"sampling": {"max_prompt_tokens": 160, "max_response_tokens": 112}, "memory": {name: 271}}
-        )
+    with pytest.raises(ConfigError) as caught:
+        resolve(preset="tiny", overrides=[(f"memory.{name}", 271)])
+    assert str(caught.value) == (
+        f"memory.{name}: 271 tokens do not hold the longest row, sampling.max_prompt_tokens + max_response_tokens = 160 + 112 = 272 tokens; "
+        "give at least that, or null."
+    )
+
+
+def test_a_limit_on_tokens_that_does_not_fit_into_memory_is_halved_in_rows():
+    def compute(part):
+        if len(part) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return torch.where(part.response_mask, part.response_ids, 0).float()
+
+    rows, halvings = tokens(), Halvings()
+    found = in_micro_batches(compute, rows, size=BatchSize(tokens=600, rows_are="joined"), halvings=halvings)
+    assert torch.equal(found, torch.where(rows.response_mask, rows.response_ids, 0).float())
+    assert halvings.size("ppo.score_batch_size", 40) == 3  # 40, 20, 10, 5, 3

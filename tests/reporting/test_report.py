@@ -278,6 +278,16 @@ def test_failed_cells_stand_in_the_report(
     assert "| macro_ppo-fixed_n5 | 2 | failed | loss is NaN \\| at &lt;pad> update 3 |" in text
 
 
+def test_a_run_that_was_finished_later_lists_no_open_cells(
+    tmp_path: Path, three_arms: list[Cell], make_cell: Callable[..., Cell], write_cells: WriteCells
+) -> None:
+    open_cell = make_cell(MACRO, 2, {SCORE: [1.0]}, status="running")
+    write_report([write_cells(tmp_path / "killed", [*three_arms, open_cell])], out=tmp_path / "out")
+    assert (tmp_path / "out" / "tables" / "open_cells.csv").exists()
+    write_report([write_cells(tmp_path / "finished", three_arms)], out=tmp_path / "out")
+    assert not (tmp_path / "out" / "tables" / "open_cells.csv").exists()
+
+
 def test_unequal_budgets_are_refused_or_marked(
     tmp_path: Path, make_cell: Callable[..., Cell], write_cells: WriteCells
 ) -> None:

@@ -29,12 +29,12 @@ class LetterTask:
         return None
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def letter_task():
     return LetterTask()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def prompts():
     return [
         Prompt(f"p{number}", f"Number {number} says: tell me about {word}. TL;DR:")
@@ -42,7 +42,7 @@ def prompts():
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_actors():
     def make():
         torch.manual_seed(0)
@@ -54,7 +54,7 @@ def make_actors():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ppo():
     return PpoConfig(
         updates=2,

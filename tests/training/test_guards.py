@@ -9,7 +9,8 @@ import pytest
 import torch
 from marl_bench_baselines.macro_ppo import MacroPpo
 
-from marl_bench.config import GuardConfig, PpoConfig, SamplingConfig
+from marl_bench.config import PpoConfig, SamplingConfig
+from marl_bench.config_guards import GuardConfig
 from marl_bench.config_layers import resolve
 from marl_bench.errors import ConfigError, TrainingError
 from marl_bench.macro.termination import EveryNTokens
@@ -319,3 +320,11 @@ def test_only_what_changes_results_changes_the_hash():
     assert stopping.config.hashed_part() == default
     skipping = resolve(preset="tiny", overrides=[("guards.not_finite", "skip")])
     assert skipping.config.hashed_part() == {**default, "guards": {"not_finite": "skip"}}
+
+
+def test_off_is_read_as_the_word_it_is():
+    """YAML 1.1 takes it for False."""
+    config = resolve(preset="tiny", overrides=[("guards.all_truncated", "off"), ("data.chat_template", False)]).config
+    assert (config.guards.all_truncated, config.data.chat_template) == ("off", "off")
+    with pytest.raises(ConfigError, match=r"data\.source"):
+        resolve(preset="tiny", overrides=[("data.source", False)])

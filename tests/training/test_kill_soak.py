@@ -124,6 +124,7 @@ def begun_at(folder):
         *folder.glob("cells/*/checkpoints/*/checkpoint.json"),
     ]
     marks += [*folder.glob("cells/*/checkpoints/notes.jsonl"), *folder.glob("shared/checkpoints/*/.trainer.*")]
+    marks += folder.glob("shared/*/stage.json")
     times = [0.0]
     for path in marks:
         try:

@@ -7,6 +7,7 @@ import torch
 from marl_bench_baselines.macro_ppo import MacroPpo
 
 from marl_bench.config import MemoryConfig
+from marl_bench.errors import TrainingError
 from marl_bench.macro.termination import EveryNTokens
 from marl_bench.models import offload
 from marl_bench.models.memory import with_memory
@@ -140,11 +141,26 @@ def test_a_bfloat16_training_rounds_its_masters_into_the_policy(make_actors, mak
     before = weights(actors.policy).clone()
     trainer = _Trainer(make_run(), actors, letter_task, MacroPpo(EveryNTokens(3), ppo), prompts)
     line = trainer.step(lambda: None)
-    masters = list(trainer.learner.optimizers.policy.param_groups[0]["params"])
+    masters = trainer.learner.optimizers.policy.param_groups[0]["params"]
     assert {master.dtype for master in masters} == {torch.float32}
     assert line["policy_gradient_norm"] > 0
     assert (weights(actors.policy) != before).any()
     assert torch.equal(weights(actors.policy), torch.cat([master.flatten() for master in masters]).bfloat16())
+
+
+@pytest.mark.parametrize("source", ["sampler", "recomputed"])
+def test_a_bfloat16_rollout_of_another_temperature_is_refused(
+    make_actors, make_run, letter_task, prompts, ppo, monkeypatch, source
+):
+    actors = make_actors()
+    for model in (actors.policy, actors.reference, actors.critic):
+        model.bfloat16()
+    settings = ppo.model_copy(update={"old_logprobs": source})
+    trainer = _Trainer(make_run(), actors, letter_task, MacroPpo(EveryNTokens(3), settings), prompts)
+    assert 0 <= trainer.step()["mean_ratio_deviation"] < 0.02
+    monkeypatch.setattr("marl_bench.training.ppo.log_prob_temperature", lambda _: 2.0)
+    with pytest.raises(TrainingError, match=r"differs from 1 by \S+ in the mean, allowed are 0.1"):
+        trainer.step()
 
 
 def test_models_are_on_the_device_when_they_are_called_and_wait_when_the_phase_ends(
@@ -180,3 +196,24 @@ def test_models_that_stand_on_the_policys_weights_do_not_wait(make_actors, monke
     actors.reference.lm_head = actors.policy.lm_head
     with_memory(actors, MemoryConfig(offload=True))
     assert moved == [actors.critic]
+
+
+@pytest.mark.soak  # imports TRL
+def test_sft_with_checkpointing_gives_the_same_weights(make_actors, prompts):
+    from marl_bench.config import SupervisedConfig
+    from marl_bench.records import SftPair
+    from marl_bench.training.supervised import SupervisedRun, train_sft
+
+    found = []
+    for switch in (False, True):
+        actors = make_actors()
+        pairs = [SftPair(prompt, "cats and trees are fine") for prompt in prompts]
+        settings = SupervisedConfig(max_steps=2, batch_size=4, micro_batch_size=2, learning_rate=1e-3)
+        recomputed = []
+        attention = actors.policy.model.layers[0].self_attn
+        attention.register_forward_hook(lambda *_, recomputed=recomputed: recomputed.append(1))
+        run = SupervisedRun(settings, 16, 0, NoProgress(), gradient_checkpointing=switch)
+        train_sft(actors.policy, actors.tokenizer, pairs, run)
+        found.append((weights(actors.policy), len(recomputed)))
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[1][1] == 2 * found[0][1]

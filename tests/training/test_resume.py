@@ -5,16 +5,21 @@ import errno
 import json
 import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from marl_bench_baselines.macro_ppo import MacroPpo
 
-from marl_bench.config import CheckpointConfig, PpoConfig
+from marl_bench.config import CheckpointConfig, LoraConfig, MemoryConfig, PpoConfig, SamplingConfig
 from marl_bench.disk_space import full_disk_named
 from marl_bench.errors import CheckpointError, DiskFullError, Interrupted
 from marl_bench.macro.termination import EveryNTokens
+from marl_bench.models.actors import load_actors
+from marl_bench.models.adapters import NewAdapter
+from marl_bench.models.loading import model_folder
+from marl_bench.models.memory import with_memory
 from marl_bench.run_dir import digest_of_json
 from marl_bench.training.checkpoint import MANIFEST, Checkpoints
 from marl_bench.training.ppo import train_ppo
@@ -23,6 +28,7 @@ from marl_bench.training.state import seed_everything
 
 BOUNDARIES = 2 * (1 + 2 * 2 + 1)  # of 2 updates: the rollout, 2 epochs of 2 minibatches, the end
 EACH = CheckpointConfig(every_seconds=0)
+SHORT = SamplingConfig(max_response_tokens=6)
 
 
 class Killed(BaseException):
@@ -54,8 +60,8 @@ def settings(ppo):
 def train(make_actors, make_run, letter_task, prompts, settings):
     """Trains under a name, going on from its checkpoints; dies after the given number of checkpoints."""
 
-    def run(name, *, die_after=None, checkpoints=EACH, identity=None, progress=None, said=None):
-        base = make_run(name)
+    def run(name, *, die_after=None, checkpoints=EACH, identity=None, progress=None, said=None, actors=None):
+        base = dataclasses.replace(make_run(name), sampling=SHORT)
         lines = (base.folder / "metrics.jsonl", base.folder / "timings.jsonl")
         store = Checkpoints(
             base.folder / "checkpoints",
@@ -74,7 +80,7 @@ def train(make_actors, make_run, letter_task, prompts, settings):
                     raise Killed
 
             store.write = write_and_die
-        actors = make_actors()
+        actors = actors or make_actors()
         baseline = MacroPpo(EveryNTokens(3), settings)
         seed_everything(5)
         task, progress = NoisyTask(letter_task), progress or NoProgress()
@@ -89,7 +95,7 @@ def final(folder, actors, budget):
     return (
         budget,
         (folder / "metrics.jsonl").read_bytes(),
-        {name: weight.numpy().tobytes() for name, weight in weights},
+        {name: weight.float().numpy().tobytes() for name, weight in weights},
         (random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes()),
     )
 
@@ -105,7 +111,7 @@ def uninterrupted(once, make_actors, make_run, letter_task, prompts, settings):
     """Of a training without any checkpoints."""
     if "whole" in once:
         return once["whole"]
-    run, actors = make_run("whole"), make_actors()
+    run, actors = dataclasses.replace(make_run("whole"), sampling=SHORT), make_actors()
     baseline = MacroPpo(EveryNTokens(3), settings)
     seed_everything(5)
     budget = train_ppo(run, actors, NoisyTask(letter_task), baseline, prompts, NoProgress())
@@ -165,6 +171,33 @@ def test_a_checkpoint_of_another_training_is_refused_with_both_named(train, make
     manifest.write_text(json.dumps({**content, "digest": digest_of_json(content)}))
     with pytest.raises(CheckpointError, match="has version 99 of the format, this marl-bench reads 1"):
         train("other", identity={"configuration": "aaaa", "arm": "a"})
+
+
+def adapters():
+    tiny = Path(model_folder("tiny"))
+    return load_actors(
+        policy=NewAdapter(LoraConfig(rank=2), 1),
+        sft=tiny,
+        reward_model=None,
+        dtype="float32",
+        critic_scale=1.0,
+        device=torch.device("cpu"),
+    )
+
+
+def masters():
+    tiny, cpu = Path(model_folder("tiny")), torch.device("cpu")
+    actors = load_actors(policy=tiny, sft=tiny, reward_model=None, dtype="bfloat16", critic_scale=1.0, device=cpu)
+    return with_memory(actors, MemoryConfig(master_weights="float32", offload=True))
+
+
+@pytest.mark.parametrize("make", [adapters, masters])
+def test_adapters_and_float32_copies_of_weights_go_on_as_well(train, make):
+    whole = train(f"{make.__name__}_whole", actors=make())
+    for boundaries in (3, 4):  # within the first update, then in the second one
+        with pytest.raises(Killed):
+            train(make.__name__, die_after=boundaries, actors=make())
+    assert train(make.__name__, actors=make()) == whole
 
 
 def test_a_stop_writes_a_checkpoint_at_the_next_boundary(train, uninterrupted, make_run):

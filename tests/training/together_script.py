@@ -15,7 +15,7 @@ from marl_bench_baselines.macro_ppo import MacroPpo
 
 from marl_bench.config import EvaluationConfig, PpoConfig, RunConfig, SamplingConfig
 from marl_bench.errors import MarlBenchError
-from marl_bench.evaluation.evaluate import evaluate_policy
+from marl_bench.evaluation.evaluate import EvaluationRun, evaluate_policy
 from marl_bench.launch import joined, read_launch
 from marl_bench.macro.termination import EveryNTokens
 from marl_bench.models.actors import load_actors
@@ -106,9 +106,7 @@ def results(world, out):
     folder = out / f"folder{world.rank}"
     actors = trained(world, folder)
     config = RunConfig(ppo=PPO, sampling=SAMPLING, evaluation=EvaluationConfig(samples_per_prompt=3))
-    evaluated = evaluate_policy(
-        actors, LetterTask(), PROMPTS[:5], metrics=[], config=config, primary_metric="share", seed=0
-    )
+    evaluated = evaluate_policy(actors, LetterTask(), PROMPTS[:5], EvaluationRun(config, [], "share", 0))
     if world.is_main:
         torch.save({"policy": actors.policy.state_dict(), "critic": actors.critic.state_dict()}, out / "weights.pt")
     samples = [sample.to_json() for sample in evaluated.result.samples]

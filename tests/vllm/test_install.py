@@ -7,6 +7,7 @@ from marl_bench.config_layers import parse_override, resolve
 from marl_bench.errors import ConfigError
 from marl_bench.models import vllm_install
 from marl_bench.models.vllm_install import check_sampler, check_version
+from marl_bench.provenance import environment
 
 
 def _config(**sections):
@@ -59,6 +60,12 @@ def test_an_adapter_is_refused():
         check_sampler(_config(lora={"rank": 8}))
 
 
+@pytest.mark.parametrize("key", ["sampling", "evaluation"])
+def test_a_temperature_that_vllm_refuses_is_refused_before_the_run(key):
+    with pytest.raises(ConfigError, match=rf"{key}.temperature=2.5: vLLM takes temperatures up to 2"):
+        check_sampler(_config(**{key: {"temperature": 2.5}}))
+
+
 def test_many_processes_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="in a training of 2 processes"):
@@ -79,3 +86,10 @@ def test_server_and_address_belong_together(override):
 def test_the_sampler_is_in_the_hashed_part_where_it_is_not_the_default():
     assert "sampler" not in RunConfig().hashed_part()
     assert _config().hashed_part()["sampler"]["backend"] == "vllm"
+
+
+def test_the_record_says_which_vllm_sampled(monkeypatch):
+    monkeypatch.setattr(vllm_install, "installed_version", lambda: "0.30.0")
+    packages = environment(device="cpu", threads=1, packages=vllm_install.sampler_packages(_config()))["packages"]
+    assert packages["vllm"] == "0.30.0"
+    assert vllm_install.sampler_packages(RunConfig()) == {}

@@ -1,17 +1,16 @@
 """What is made of an engine's answers, with an engine of transformers' in the place of vLLM."""
 
-import dataclasses
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from marl_bench.config import RunConfig
-from marl_bench.errors import SamplerError
+from marl_bench.errors import ModelError, SamplerError
 from marl_bench.models.responses import respond
 from marl_bench.models.sampling import SamplingSettings, row_seed
 from marl_bench.models.scoring import response_log_probs
 from marl_bench.models.vllm_engine import Generated
+from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.models.vllm_weights import make_weights_folder, write_weights
 
 
@@ -169,7 +168,30 @@ def test_transformers_stays_the_sampler_of_a_default_run(with_engine, actors):
 
 def test_samples_keep_the_engines_log_probs_when_rows_are_taken(with_engine, make_engine, actors, config, prompts):
     found = _respond(with_engine(make_engine(shift=0.5), actors, config), actors, prompts)
-    theirs = found.samples.token_sampler_log_probs
-    assert torch.equal(found.first(2).samples.token_sampler_log_probs, theirs[:2])
-    plain = dataclasses.replace(found.samples, token_sampler_log_probs=None)
-    assert plain.first(2).token_sampler_log_probs is None
+    index = torch.tensor([2, 0])
+    expected = found.samples.token_sampler_log_probs[index]
+    assert torch.equal(found.samples.rows(index).token_sampler_log_probs, expected)
+
+
+def test_an_adapter_on_its_base_is_refused(with_engine, actors, config):
+    actors.policy.peft_config = {}
+    with pytest.raises(ModelError, match="the policy is an adapter on its base, weights are handed over whole"):
+        with_engine(None, actors, config)
+
+
+def test_policies_share_an_engine_whose_start_is_told_once(
+    make_engine, make_actors, config, prompts, tiny, monkeypatch
+):
+    started, told = [], []
+    monkeypatch.setattr(
+        "marl_bench.models.vllm_sampler.make_engine", lambda *_, **__: started.append(make_engine()) or started[-1]
+    )
+    samplers = Samplers(config, log=tiny / "unused")
+    samplers.tell = told.append
+    for _ in range(2):
+        actors = make_actors()
+        _respond(samplers.of(actors, start_from=tiny), actors, prompts)
+    assert (len(started), told) == (1, ["the vLLM engine starts, which takes a minute or two."])
+    assert started[0].calls.count("load") == 2  # each policy's own weights
+    samplers.close()
+    assert started[0].calls[-1] == "close"
