@@ -16,6 +16,7 @@ from marl_bench.bench.contenders import Update, Worker, own_command, peer_comman
 from marl_bench.bench.floor import Machine, Needed, measure_machine, needed
 from marl_bench.bench.ppo_cases import PpoCase, make_models, make_prompts, settings_of
 from marl_bench.bench.updates import UpdateBench, UpdateComparison
+from marl_bench.errors import ConfigError
 from marl_bench.models.loading import load_tokenizer
 from marl_bench.plugins import Registry
 from marl_bench.statistics.intervals import Interval, mean_interval
@@ -125,14 +126,18 @@ class CaseResult:
         return needed(self.case, prompt_tokens=self.prompt_tokens, response_tokens=tokens)
 
     def speed(self, contender: Contender, *, wall: bool = False) -> Interval | None:
-        """Returns how many times the peer's samples a second a contender makes: geometric mean over rounds, 95 % (Student t on logarithms)."""
+        """Returns how many times the peer's samples a second a contender makes: geometric mean over rounds, 95 % (Student t on logarithms).
+
+        Raises:
+            ConfigError: There is one round only.
+        """
         if self.peer is None or contender is self.peer:
             return None
         pairs = zip(contender.updates, self.peer.updates, strict=True)
         logarithms = [math.log(_seconds(theirs, wall) / _seconds(ours, wall)) for ours, theirs in pairs]
         found = mean_interval(logarithms)
         if found is None:
-            return Interval(math.exp(logarithms[0]), 0.0, math.inf)
+            raise ConfigError("bench ppo: one round has no interval; give --rounds of at least 2.")
         return Interval(math.exp(found.estimate), math.exp(found.low), math.exp(found.high))
 
 

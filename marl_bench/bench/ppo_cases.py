@@ -136,6 +136,15 @@ def make_models(case: PpoCase, folder: Path) -> None:
     for model, name in ((policy, "policy"), (reward_model, "reward_model")):
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
+        _lengthen_vocabulary(folder / name / "tokenizer.json", shape.vocabulary)
+
+
+def _lengthen_vocabulary(path: Path, size: int) -> None:
+    """Names tokens up to a size: what a tokenizer does not know is not sampled."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    vocabulary = content["model"]["vocab"]
+    vocabulary.update({f"<unused {number}>": number for number in range(max(vocabulary.values()) + 1, size)})
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 @torch.no_grad()

@@ -216,7 +216,7 @@ def ppo(  # noqa: PLR0913 (each is an option)
         str | None, typer.Option(metavar="TEXT", help="Only cases whose names have this in them: tiny, '1 epoch', ...")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Rounds of each case, in place of its own number (2 to 5).")
+        int | None, typer.Option(metavar="N", min=2, help="Rounds of each case, in place of its own number (2 to 5).")
     ] = None,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of each trainer.")] = 1,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every measured number.")] = None,

@@ -50,6 +50,13 @@ def test_responses_end_as_often_as_the_case_says(tmp_path, ends):
     assert float(found.std()) < 0.2 * MEAN_ENDS / 6
 
 
+def test_the_tokenizer_knows_the_whole_vocabulary_so_all_of_it_is_sampled(tmp_path):
+    make_models(dataclasses.replace(CASE, model=dataclasses.replace(SMALLEST, vocabulary=1500)), tmp_path)
+    tokenizer, shipped = load_tokenizer(str(tmp_path / "policy")), load_tokenizer("tiny")
+    assert len(tokenizer) == 1500
+    assert tokenizer("POST: a story")["input_ids"] == shipped("POST: a story")["input_ids"]
+
+
 def test_prompts_have_half_to_all_of_the_tokens():
     prompts = make_prompts(dataclasses.replace(CASE, batch=30, prompt_tokens=60))
     lengths = [len(ids) for ids in load_tokenizer("tiny")(prompts)["input_ids"]]
@@ -101,6 +108,9 @@ def test_the_speed_is_the_geometric_mean_of_the_rounds_ratios():
     own, peer = _contender("own", [2.0, 2.0]), _contender("trl", [4.0, 16.0])
     found = CaseResult(CASE, 1, [own], peer).speed(own)
     assert found.estimate == pytest.approx(4) and found.low < 2 and found.high > 8
+    once = _contender("own", [2.0])
+    with pytest.raises(ConfigError, match="--rounds of at least 2"):
+        CaseResult(CASE, 1, [once], _contender("trl", [2.0])).speed(once)
     assert CaseResult(CASE, 1, [own], None).speed(own) is None and CaseResult(CASE, 1, [own], peer).speed(peer) is None
 
 
