@@ -31,6 +31,7 @@ from marl_bench.metric_sources import make_metrics
 from marl_bench.models.actors import Actors, load_actors, policy_source
 from marl_bench.models.adapters import NewAdapter, adapter_facts
 from marl_bench.models.checks import checked_tokenizer
+from marl_bench.models.cpu_matmul import with_speed
 from marl_bench.models.memory import with_memory
 from marl_bench.models.out_of_memory import Halvings, want_of_memory_named
 from marl_bench.models.vllm_install import sampler_packages
@@ -320,7 +321,8 @@ class Worker:
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
-        actors = with_memory(dataclasses.replace(actors, world=self.world), self.plan.config.memory)
+        actors = with_speed(dataclasses.replace(actors, world=self.world), self.plan.config.speed)
+        actors = with_memory(actors, self.plan.config.memory)
         return dataclasses.replace(actors, sampler=self._samplers.of(actors, start_from=stages.sft.folder))
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:

@@ -343,6 +343,12 @@ class SamplerConfig(Section):
         return self
 
 
+class SpeedConfig(Section):
+    """What is computed in another way because it is faster; results stay the same up to rounding."""
+
+    cpu_matmul: Literal["torch", "onednn"] = Field("torch", description="float32; onednn is faster where no Intel is")
+
+
 class RunConfig(Section):
     """Everything that one `marl-bench run` computes."""
 
@@ -363,6 +369,7 @@ class RunConfig(Section):
     lora: LoraConfig = LoraConfig()
     memory: MemoryConfig = MemoryConfig()
     sampler: SamplerConfig = SamplerConfig()
+    speed: SpeedConfig = SpeedConfig()
 
     @model_validator(mode="after")
     def _token_limits_hold_the_longest_row(self) -> Self:
@@ -381,7 +388,7 @@ class RunConfig(Section):
 
         Sections and keys that came later count where they differ from their defaults only, so that hashes from before they were there hold.
         """
-        later = ("lora", "memory", "sampler")
+        later = ("lora", "memory", "sampler", "speed")
         unchanged = {name for name in later if getattr(self, name) == type(getattr(self, name))()}
         part = self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", "guards", *unchanged})
         if self.ppo.warmup_updates is None:

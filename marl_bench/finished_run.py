@@ -11,6 +11,7 @@ from marl_bench.config import RunConfig
 from marl_bench.errors import RecordError, UnknownNameError
 from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task, TaskSpec, TerminationRule
 from marl_bench.models.actors import Actors, load_actors, policy_source
+from marl_bench.models.cpu_matmul import with_speed
 from marl_bench.models.loading import load_reward_model, load_tokenizer
 from marl_bench.models.memory import with_memory
 from marl_bench.models.scoring import TokenValues
@@ -95,11 +96,11 @@ class FinishedRun:
             rewards=parse_reward_sources(self.config.reward.sources),
         )
         if not self.has_critic(cell):
-            return with_memory(actors, self.config.memory)
+            return with_memory(with_speed(actors, self.config.speed), self.config.memory)
         pad = actors.tokenizer.pad_token_id
         critic = load_reward_model(str(folder / CRITIC), dtype=dtype, pad_token_id=pad)
         with_critic = dataclasses.replace(actors, critic=TokenValues(critic).to(device))
-        return with_memory(with_critic, self.config.memory)
+        return with_memory(with_speed(with_critic, self.config.speed), self.config.memory)
 
     def has_critic(self, cell: Cell) -> bool:
         """Returns True if the cell has left its critic."""

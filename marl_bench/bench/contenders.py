@@ -25,12 +25,12 @@ class Update:
 
     Attributes:
         phases: Name to `seconds`, `cpu_seconds` and `peak_mebibytes`.
-        scored_tokens: Tokens of prompts and responses that the reward model read.
+        response_tokens: Tokens of all responses, EOS included.
         counts: What went through the models, of the first update only.
     """
 
     phases: Mapping[str, Mapping[str, float]]
-    scored_tokens: int
+    response_tokens: int
     counts: Mapping[str, int] | None
 
     @property
@@ -68,7 +68,7 @@ class Worker:
             self._process.stdin.write(UPDATE + "\n")
             self._process.stdin.flush()
         answer = self._answer()
-        return Update(answer["phases"], answer["scored_tokens"], answer["counts"])
+        return Update(answer["phases"], answer["response_tokens"], answer["counts"])
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None  # a pipe
@@ -111,9 +111,9 @@ def started(name: str, command: Sequence[str], environment: Mapping[str, str], f
                 process.kill()
 
 
-def own_command(settings: Mapping[str, Any], folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Returns command and environment of this package's worker."""
-    path = _written(settings, folder / "own.json")
+def own_command(settings: Mapping[str, Any], folder: Path, *, name: str) -> tuple[list[str], dict[str, str]]:
+    """Returns command and environment of a worker of this package's."""
+    path = _written(settings, folder / f"{name}.json")
     return [sys.executable, "-m", OWN_MODULE, str(path)], _environment(settings, {})
 
 

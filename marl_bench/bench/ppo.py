@@ -14,14 +14,13 @@ import torch
 
 from marl_bench.bench.contenders import Update, Worker, own_command, peer_command, started
 from marl_bench.bench.floor import Machine, Needed, measure_machine, needed
-from marl_bench.bench.peers.turns import PHASES
 from marl_bench.bench.ppo_cases import PpoCase, make_models, make_prompts, settings_of
 from marl_bench.bench.updates import UpdateBench, UpdateComparison
 from marl_bench.models.loading import load_tokenizer
 from marl_bench.plugins import Registry
 from marl_bench.statistics.intervals import Interval, mean_interval
 
-OWN = "marl-bench"
+OWN, FAST = "marl-bench", "marl-bench, fast"
 MACRO_RULE = "fixed(n=5)"
 
 
@@ -47,7 +46,7 @@ class PpoBenchSettings:
     Attributes:
         peer: Name of the peer, or None to measure this package alone.
         peer_python: Its interpreter.
-        own: Rows of a forward pass here.
+        own: Rows of a forward pass here, with all other options at their defaults.
         peers: The same of the peer.
         threads: Threads of each worker.
         pairs: Pairs of updates of token and macro PPO.
@@ -93,9 +92,10 @@ class Contender:
         """Most resident memory of any update, the first one included."""
         return max(update.peak_mebibytes for update in (self.first, *self.updates))
 
-    def response_tokens(self, prompt_tokens: int) -> float:
+    @property
+    def response_tokens(self) -> float:
         """Mean response tokens of an update."""
-        return statistics.mean(update.scored_tokens for update in self.updates) - prompt_tokens
+        return statistics.mean(update.response_tokens for update in self.updates)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,21 +105,31 @@ class CaseResult:
     Attributes:
         case: Model, size, regime.
         prompt_tokens: Of all prompts of an update.
-        needed: What each phase cannot do without, for this package's own responses.
-        contenders: This package first.
+        own: This package's trainer with its defaults, and with what makes it fast.
+        peer: The peer's trainer, or None.
     """
 
     case: PpoCase
     prompt_tokens: int
-    needed: Mapping[str, Needed]
-    contenders: Sequence[Contender]
+    own: Sequence[Contender]
+    peer: Contender | None
 
-    def speed(self, *, wall: bool = False) -> Interval | None:
-        """Returns how many times the peer's samples a second: geometric mean over rounds, 95 % (Student t on logarithms), or None alone."""
-        if len(self.contenders) < 2:
+    @property
+    def contenders(self) -> Sequence[Contender]:
+        """All, the peer last."""
+        return [*self.own, *([self.peer] if self.peer is not None else [])]
+
+    def needed(self, contender: Contender) -> Mapping[str, Needed]:
+        """Returns what each phase cannot do without, for the responses that a contender sampled."""
+        tokens = round(contender.response_tokens)
+        return needed(self.case, prompt_tokens=self.prompt_tokens, response_tokens=tokens)
+
+    def speed(self, contender: Contender, *, wall: bool = False) -> Interval | None:
+        """Returns how many times the peer's samples a second a contender makes: geometric mean over rounds, 95 % (Student t on logarithms)."""
+        if self.peer is None or contender is self.peer:
             return None
-        own, peer = ([_seconds(one, wall) for one in contender.updates] for contender in self.contenders)
-        logarithms = [math.log(theirs / ours) for ours, theirs in zip(own, peer, strict=True)]
+        pairs = zip(contender.updates, self.peer.updates, strict=True)
+        logarithms = [math.log(_seconds(theirs, wall) / _seconds(ours, wall)) for ours, theirs in pairs]
         found = mean_interval(logarithms)
         if found is None:
             return Interval(math.exp(logarithms[0]), 0.0, math.inf)
@@ -188,7 +198,8 @@ def _bench_case(case: PpoCase, settings: PpoBenchSettings, folder: Path, show: C
     make_models(case, folder)
     prompts = make_prompts(case)
     told = settings_of(case, folder, prompts, threads=settings.threads)
-    commands = {OWN: own_command({**told, **_rows(settings.own, case)}, folder)}
+    own = {**told, **_rows(settings.own, case)}
+    commands = {name: own_command({**own, **options}, folder, name=name) for name, options in own_options(case).items()}
     if settings.peer is not None and settings.peer_python is not None:
         theirs = {**told, **_rows(settings.peers, case)}
         commands[settings.peer] = peer_command(settings.peer, settings.peer_python, theirs, folder)
@@ -199,9 +210,19 @@ def _bench_case(case: PpoCase, settings: PpoBenchSettings, folder: Path, show: C
         ]
         contenders = _rounds(workers, case.rounds, show)
     prompt_tokens = sum(map(len, load_tokenizer("tiny")(prompts)["input_ids"]))
-    response_tokens = round(contenders[0].response_tokens(prompt_tokens))
-    least = needed(case, prompt_tokens=prompt_tokens, response_tokens=response_tokens)
-    return CaseResult(case, prompt_tokens, least, contenders)
+    peers = [contender for contender in contenders if contender.name == settings.peer]
+    own_ones = [contender for contender in contenders if contender.name != settings.peer]
+    return CaseResult(case, prompt_tokens, own_ones, peers[0] if peers else None)
+
+
+def own_options(case: PpoCase) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """Returns the options of this package's contenders: none, and what makes it fast on a CPU."""
+    tokens = 4 * (case.prompt_tokens + case.response_tokens)
+    fast: dict[str, dict[str, Any]] = {
+        "memory": {"micro_batch_tokens": tokens, "score_batch_tokens": tokens},
+        "speed": {"cpu_matmul": "onednn"},
+    }
+    return {OWN: {"memory": {}, "speed": {}}, FAST: fast}
 
 
 def _rounds(workers: Sequence[Worker], rounds: int, show: Callable[[int], None]) -> list[Contender]:
@@ -234,14 +255,20 @@ def as_json(result: PpoBenchResult) -> dict[str, Any]:
     python = result.settings.peer_python
     content = dataclasses.asdict(result)
     content["settings"]["peer_python"] = None if python is None else python.name  # its folder is nobody's business
-    speeds = {case.case.name: case.speed() for case in result.cases}
+    speeds = {
+        case.case.name: {one.name: speed for one in case.own if (speed := case.speed(one)) is not None}
+        for case in result.cases
+    }
     return {
         **content,
         "times_the_peers_samples_a_second": {
-            name: dataclasses.asdict(speed) for name, speed in speeds.items() if speed is not None
+            name: {own: dataclasses.asdict(speed) for own, speed in found.items()} for name, found in speeds.items()
         },
         "floor_seconds": {
-            case.case.name: {phase: case.needed[phase].seconds(result.machine) for phase in PHASES}
+            case.case.name: {
+                own.name: {phase: need.seconds(result.machine) for phase, need in case.needed(own).items()}
+                for own in case.own
+            }
             for case in result.cases
         },
         "environment": environment(device="cpu", threads=result.settings.threads),

@@ -87,10 +87,10 @@ class PpoCase:
 
 
 CASES = (
-    PpoCase(TINY, batch=64, prompt_tokens=160, response_tokens=112, ppo_epochs=1, ends=True, rounds=7),
+    PpoCase(TINY, batch=64, prompt_tokens=160, response_tokens=112, ppo_epochs=1, ends=True, rounds=5),
     PpoCase(TINY, batch=64, prompt_tokens=160, response_tokens=112, ppo_epochs=4, ends=False, rounds=3),
-    PpoCase(SMALL, batch=32, prompt_tokens=64, response_tokens=64, ppo_epochs=1, ends=True, rounds=5),
-    PpoCase(SMALL, batch=16, prompt_tokens=64, response_tokens=64, ppo_epochs=4, ends=False, rounds=3),
+    PpoCase(SMALL, batch=32, prompt_tokens=64, response_tokens=64, ppo_epochs=1, ends=True, rounds=3),
+    PpoCase(SMALL, batch=16, prompt_tokens=64, response_tokens=64, ppo_epochs=4, ends=False, rounds=2),
     PpoCase(WIDE, batch=32, prompt_tokens=64, response_tokens=64, ppo_epochs=1, ends=True, rounds=3),
 )
 

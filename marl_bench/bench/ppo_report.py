@@ -1,9 +1,10 @@
 """What `bench ppo` found, as tables and Markdown."""
 
 import statistics
+from collections.abc import Mapping
 
 from marl_bench.bench.peers.turns import PHASES
-from marl_bench.bench.ppo import MACRO_RULE, CaseResult, Contender, PpoBenchResult
+from marl_bench.bench.ppo import FAST, MACRO_RULE, CaseResult, Contender, PpoBenchResult, own_options
 from marl_bench.bench.ppo_cases import KL_COEF, LEARNING_RATE, TEMPERATURE
 from marl_bench.reporting.formatting import NONE
 from marl_bench.reporting.rendering import as_markdown as table_as_markdown
@@ -33,14 +34,20 @@ def as_markdown(result: PpoBenchResult, *, command: str) -> str:
 
 def _settings_text(result: PpoBenchResult) -> str:
     own, peers = result.settings.own, result.settings.peers
+    options = [
+        f"{section}.{key}={value}"
+        for section, values in own_options(result.cases[0].case)[FAST].items()
+        for key, value in values.items()
+    ]
     text = (
         f"Random weights, temperature {TEMPERATURE}, learning rate {LEARNING_RATE:g}, KL coefficient {KL_COEF}, clip 0.2 for ratio and value, "
         f"advantages whitened, one minibatch an epoch, Adam (.9, .95); rows of a pass: {own.micro_batch} with gradients, {own.score_batch} "
-        f"without, {own.rollout_batch} in sampling."
+        f"without, {own.rollout_batch} in sampling. Fast: {', '.join(options)} (four rows of full length in every case)."
     )
-    if result.settings.peer is None:
+    peer = result.cases[0].peer
+    if peer is None:
         return text
-    versions = ", ".join(f"{name} {version}" for name, version in result.cases[0].contenders[1].versions.items())
+    versions = ", ".join(f"{name} {version}" for name, version in peer.versions.items())
     return (
         f"{text} Peer: {versions}, its trainer unmodified, nothing logged or saved; {peers.micro_batch} rows with gradients and "
         f"{peers.rollout_batch} without, no gradient checkpointing."
@@ -53,14 +60,13 @@ def _rows(result: PpoBenchResult) -> list[tuple[CaseResult, Contender]]:
 
 def _speed(result: PpoBenchResult) -> Table:
     rows = []
-    for case in result.cases:
-        speed, wall = case.speed(), case.speed(wall=True)
-        for place, contender in enumerate(case.contenders):
-            ratio = [NONE, NONE, NONE]
-            if place == 0 and speed is not None and wall is not None:
-                ratio = [f"{speed.estimate:.2f} x", f"[{speed.low:.2f}, {speed.high:.2f}]", f"{wall.estimate:.2f} x"]
-            samples = case.case.batch / contender.cpu_seconds
-            rows.append([case.case.name, case.case.size, contender.name, f"{samples:,.1f}", *ratio])
+    for case, contender in _rows(result):
+        speed, wall = case.speed(contender), case.speed(contender, wall=True)
+        ratio = [NONE, NONE, NONE]
+        if speed is not None and wall is not None:
+            ratio = [f"{speed.estimate:.2f} x", f"[{speed.low:.2f}, {speed.high:.2f}]", f"{wall.estimate:.2f} x"]
+        samples = case.case.batch / contender.cpu_seconds
+        rows.append([case.case.name, case.case.size, contender.name, f"{samples:,.1f}", *ratio])
     return Table(
         "Samples a second",
         ["Case", "Size", "Trainer", "Samples/s", "Times the peer's", "95 % interval", "By wall clock"],
@@ -76,7 +82,7 @@ def _speed(result: PpoBenchResult) -> Table:
 def _phases(result: PpoBenchResult) -> Table:
     rows = []
     for case, contender in _rows(result):
-        response = contender.response_tokens(case.prompt_tokens)
+        response = contender.response_tokens
         trained = case.case.ppo_epochs * (case.prompt_tokens + response)
         seconds = {phase: contender.phase_seconds(phase) for phase in PHASES}
         rows.append(
@@ -133,25 +139,28 @@ def _waste(result: PpoBenchResult) -> Table:
     rows = []
     for case, contender in _rows(result):
         counts = contender.first.counts or {}
-        useful = contender.first.scored_tokens - case.prompt_tokens - case.case.batch
+        response = contender.first.response_tokens
+        text, epochs = case.prompt_tokens + response, case.case.ppo_epochs
+        # Prompts in sampling; reference, critic and reward model; policy and critic in every epoch. Only the reward model needs last tokens.
+        needed = case.prompt_tokens + text + (2 + 2 * epochs) * (text - case.case.batch)
         positions, decoded = counts.get("positions", 0), counts.get("decoded", 0)
         rows.append(
             [
                 case.case.name,
                 contender.name,
                 f"{positions:,}",
-                _percent(1 - counts.get("real_positions", 0) / max(positions, 1)),
+                _percent(1 - needed / max(positions, 1)),
                 f"{decoded:,}",
-                _percent(1 - useful / max(decoded, 1)),
+                _percent(1 - (response - case.case.batch) / max(decoded, 1)),
             ]
         )
     return Table(
         "Padding",
-        ["Case", "Trainer", "Positions", "Of them padding", "Decoded", "Of them after the end"],
+        ["Case", "Trainer", "Positions", "Of them needless", "Decoded", "Of them after the end"],
         rows,
         note=(
-            "Of the first update. Positions: of all forward passes over whole texts. Decoded: rows of all passes over one new token; a row that "
-            "has ended and is still computed counts as waste, and so does the pass over a last token."
+            "Of the first update. Positions: of all forward passes over whole texts; needless are padding and last tokens. Decoded: rows of all "
+            "passes over one new token; a row that has ended and is still computed counts as waste, and so does the pass over a last token."
         ),
         text_columns=2,
     )
@@ -160,23 +169,26 @@ def _waste(result: PpoBenchResult) -> Table:
 def _floor(result: PpoBenchResult) -> Table:
     rows = []
     for case in result.cases:
-        own = case.contenders[0]
-        least = {phase: case.needed[phase].seconds(result.machine) for phase in PHASES}
-        shares = [_percent(least[phase] / max(own.phase_seconds(phase), 1e-9)) for phase in PHASES]
-        all_needed = sum(least.values())
-        operations = sum(need.operations for need in case.needed.values()) / 1e9
-        rows.append(
-            [case.case.name, f"{operations:,.1f}", *shares, _percent(all_needed / own.cpu_seconds), f"{all_needed:.2f}"]
-        )
+        for own in case.own:
+            needed = case.needed(own)
+            least = {phase: needed[phase].seconds(result.machine) for phase in PHASES}
+            shares = [_percent(least[phase] / max(own.phase_seconds(phase), 1e-9)) for phase in PHASES]
+            whole = sum(least.values())
+            operations = f"{sum(need.operations for need in needed.values()) / 1e9:,.1f}"
+            rows.append(
+                [case.case.name, own.name, operations, *shares, _percent(whole / own.cpu_seconds), f"{whole:.2f}"]
+            )
     machine = result.machine
     return Table(
         "How near this package is to the floor",
-        ["Case", "Needed GFLOP", *(phase.capitalize() for phase in PHASES), "Whole update", "Floor s"],
+        ["Case", "Trainer", "Needed GFLOP", *(phase.capitalize() for phase in PHASES), "Whole update", "Floor s"],
         rows,
         note=(
-            f"Floor: needed operations over {machine.matrix_rate / 1e9:.1f} GFLOP/s (a product of 1,024 x 1,024 matrices) or needed bytes over "
-            f"{machine.bandwidth / 1e9:.1f} GB/s (a copy), whichever takes longer; both measured just before. Shares: floor over measured."
+            f"Floor: needed operations over {machine.matrix_rate / 1e9:.0f} GFLOP/s (a product of 1,024 x 1,024 matrices, the faster of "
+            f"{_rates(machine.rates)}) or needed bytes over {machine.bandwidth / 1e9:.1f} GB/s (a copy), whichever takes longer; all measured "
+            "just before. Shares: floor over measured."
         ),
+        text_columns=2,
     )
 
 
@@ -191,6 +203,10 @@ def _macro(result: PpoBenchResult) -> Table:
         [row],
         note="The update alone, on the same 32 responses of the shipped tiny model, as in bench macro.",
     )
+
+
+def _rates(rates: Mapping[str, float]) -> str:
+    return " and ".join(f"{name} {rate / 1e9:.0f}" for name, rate in rates.items())
 
 
 def _percent(share: float) -> str:

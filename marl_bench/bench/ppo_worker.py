@@ -1,6 +1,6 @@
 """This package's PPO trainer, making one update at a time for `bench ppo`."""
 
-import dataclasses
+import json
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -10,26 +10,32 @@ from typing import Any
 import torch
 
 from marl_bench.bench.peers.turns import Turns, run_worker
-from marl_bench.config import PpoConfig, SamplingConfig
+from marl_bench.config import MemoryConfig, PpoConfig, SamplingConfig, SpeedConfig
 from marl_bench.interfaces import PolicyBaseline, PolicyContext, Task
 from marl_bench.models.actors import load_actors
+from marl_bench.models.cpu_matmul import with_speed
+from marl_bench.models.memory import with_memory
 from marl_bench.plugins import Registry
 from marl_bench.records import Prompt
+from marl_bench.run_dir import CURVE
 from marl_bench.training.ppo import PpoRun, train_ppo
 from marl_bench.training.progress import NoProgress
 
 ENDLESS = 1_000_000
 
 
-@dataclasses.dataclass(frozen=True)
 class OneAtATime(NoProgress):
     """Progress that waits after each update until the next one is wanted."""
 
-    turns: Turns
+    def __init__(self, turns: Turns, curve: Path) -> None:
+        """Takes the pipe and the file that the trainer writes its curve to."""
+        self._turns, self._curve, self._tokens = turns, curve, 0
 
     def step(self, *_: Any, **__: Any) -> None:
         """Says what the update took, and waits."""
-        self.turns.update_done()
+        line = json.loads(self._curve.read_text(encoding="utf-8").splitlines()[-1])
+        before, self._tokens = self._tokens, line["tokens_sampled"]
+        self._turns.update_done(response_tokens=self._tokens - before)
 
 
 class _NoOracle:
@@ -43,7 +49,7 @@ def work(settings: Mapping[str, Any], turns: Turns) -> None:
     """Trains until told to stop."""
     models = Path(settings["models"])
     ppo = ppo_config(settings)
-    actors = load_actors(
+    loaded = load_actors(
         policy=models / "policy",
         sft=models / "policy",
         reward_model=models / "reward_model",
@@ -51,6 +57,7 @@ def work(settings: Mapping[str, Any], turns: Turns) -> None:
         critic_scale=1.0,
         device=torch.device("cpu"),
     )
+    actors = with_memory(with_speed(loaded, SpeedConfig(**settings["speed"])), MemoryConfig(**settings["memory"]))
     assert actors.critic is not None  # a scale was given
     [part] = actors.reward.parts
     turns.watch(
@@ -66,7 +73,7 @@ def work(settings: Mapping[str, Any], turns: Turns) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = PpoRun("token_ppo", settings["seed"], sampling, 1.0, Path(folder))
         turns.ready()
-        train_ppo(run, actors, task, baseline, prompts, OneAtATime(turns))
+        train_ppo(run, actors, task, baseline, prompts, OneAtATime(turns, run.folder / CURVE))
 
 
 def ppo_config(settings: Mapping[str, Any]) -> PpoConfig:

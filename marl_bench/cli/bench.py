@@ -216,14 +216,14 @@ def ppo(  # noqa: PLR0913 (each is an option)
         str | None, typer.Option(metavar="TEXT", help="Only cases whose names have this in them: tiny, '1 epoch', ...")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Rounds of each case, in place of its own number (3 to 7).")
+        int | None, typer.Option(metavar="N", min=1, help="Rounds of each case, in place of its own number (2 to 5).")
     ] = None,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of each trainer.")] = 1,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write every measured number.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the tables.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Time one PPO update by phase against a peer's trainer: same weights, prompts, lengths and settings; about 8 minutes.
+    """Time one PPO update by phase against a peer's trainer: same weights, prompts, lengths and settings; about 9 minutes.
 
     Each trainer is a process of its own, and they take turns, so that only one is ever busy.
     """

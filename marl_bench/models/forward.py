@@ -48,7 +48,7 @@ class Layout:
     """Rows as a model reads them.
 
     Attributes:
-        inputs: `input_ids`, `position_ids` and, unless the rows are packed, `attention_mask`.
+        inputs: `input_ids` and, where padding or packing makes it necessary, `attention_mask` and `position_ids`.
         reads: Bool, the shape of `input_ids`: the positions whose outputs belong to the response tokens, in the order of the rows.
     """
 
@@ -60,8 +60,9 @@ def layout(tokens: Tokens, *, ahead: bool, rows: Rows) -> Layout:
     """Returns the rows as a model reads them.
 
     `aligned` rows have the prompts' ends in one column, with padding on both sides; `joined` rows begin in the first column, with padding on
-    the right, which is less where long prompts have short responses; `packed` rows stand one after another in one row without padding, and
-    transformers tells them apart where positions begin again, if it is given no mask.
+    the right: there is less of it where long prompts have short responses, and it needs no mask, because no token looks to its right; `packed`
+    rows stand one after another in one row without padding, and transformers tells them apart where positions begin again, if it is given no
+    mask.
 
     Args:
         tokens: Ids and masks.
@@ -88,8 +89,8 @@ def layout(tokens: Tokens, *, ahead: bool, rows: Rows) -> Layout:
     # A row is one piece: it begins where its prompt does.
     columns = (kept.int().argmax(dim=1, keepdim=True) + places).clamp(max=ids.shape[1] - 1)
     real = places < lengths
-    inputs = {"input_ids": ids.gather(1, columns), "attention_mask": real.long(), "position_ids": places}
-    return Layout(inputs, reads.gather(1, columns) & real)
+    # Without a mask attention is causal by itself and leaves out its upper half; positions count from 0 by default.
+    return Layout({"input_ids": ids.gather(1, columns)}, reads.gather(1, columns) & real)
 
 
 def planned_log_probs(

@@ -88,7 +88,7 @@ def _plan_values(values: TokenValues, memory: MemoryConfig) -> None:
     plan = _row_plan(memory)
     if plan.rows == "packed":
         _require_packing(values.classifier, plan, lambda: _values_of(values), name="the critic or reward model")
-    else:  # the trunk is read directly, where rows may stand anywhere
+    elif _difference(values.classifier, PLAIN, plan, lambda: _values_of(values)) is None:
         set_forward_plan(values.classifier, plan)
 
 

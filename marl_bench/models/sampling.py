@@ -282,6 +282,7 @@ def _inverse_distribution(
     target = uniforms.to(cumulative).unsqueeze(1) * cumulative[:, -1:]
     index = torch.searchsorted(cumulative, target, right=True)
     # Rounding may put the target at the very end, behind the last token that has any mass.
-    last = (probabilities > 0).long().cumsum(dim=-1).argmax(dim=-1, keepdim=True)
-    index = torch.minimum(index, last)
+    if bool((index == cumulative.shape[-1]).any()):
+        last = (probabilities > 0).long().cumsum(dim=-1).argmax(dim=-1, keepdim=True)
+        index = torch.minimum(index, last)
     return (index if order is None else order.gather(1, index)).squeeze(1)

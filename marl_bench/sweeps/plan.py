@@ -13,6 +13,7 @@ from marl_bench.finished_run import POLICY
 from marl_bench.interfaces import Metric
 from marl_bench.metrics.repetition import repetition
 from marl_bench.models.actors import Actors, load_actors, policy_source
+from marl_bench.models.cpu_matmul import with_speed
 from marl_bench.models.memory import with_memory
 from marl_bench.models.responses import log_prob_temperature
 from marl_bench.planning import configuration_hash
@@ -115,7 +116,7 @@ class SweepPlan:
             device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
             rewards=parse_reward_sources(self.config.reward.sources),
         )
-        return with_memory(actors, self.config.memory)
+        return with_memory(with_speed(actors, self.config.speed), self.config.memory)
 
 
 @dataclasses.dataclass(frozen=True)

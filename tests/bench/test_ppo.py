@@ -63,19 +63,18 @@ def result():
 
 def test_phases_cover_an_update_and_its_counts_are_those_of_its_tokens(result):
     [case] = result.cases
-    [own] = case.contenders
+    own, fast = case.contenders
     assert set(own.updates[0].phases) == set(PHASES)
     assert own.updates[0].cpu_seconds == pytest.approx(
         sum(own.updates[0].phases[name]["cpu_seconds"] for name in PHASES)
     )
-    counts, tokens = own.first.counts, own.first.scored_tokens
-    response = tokens - case.prompt_tokens
+    counts, response = own.first.counts, own.first.response_tokens
+    text = case.prompt_tokens + response
     assert 4 <= response <= 24
     # Prompts once in sampling; reference, critic and reward model once; policy and critic in two epochs. Only the reward model has to read
-    # a last token, but in the others only the longest response's last column is cut off.
-    passes = case.prompt_tokens + (3 + 2 * 2) * tokens
-    assert passes - (2 + 2 * 2) * 4 <= counts["real_positions"] <= passes - (2 + 2 * 2)
-    assert counts["positions"] >= counts["real_positions"]
+    # the last tokens of the 4 responses.
+    needed = case.prompt_tokens + text + (2 + 2 * 2) * (text - 4)
+    assert needed <= fast.first.counts["positions"] <= counts["positions"] <= needed + 7 * 4 * 18
     assert counts["decoded"] >= response - 4
     # The prompts' pass gives one row of logits a response, the update at most 6 for each of 4 responses.
     assert counts["largest_logits"] <= 4 * 6 * 1024 * 4
@@ -83,10 +82,10 @@ def test_phases_cover_an_update_and_its_counts_are_those_of_its_tokens(result):
 
 def test_tables_json_and_markdown_hold_every_case(result):
     tables = ppo_report.tables(result)
-    assert [len(table.rows) for table in tables] == [1, 1, 1, 1, 1]
+    assert [len(table.rows) for table in tables] == [2, 2, 2, 2, 2]
     assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
     content = json.loads(json.dumps(as_json(result)))
-    assert content["cases"][0]["contenders"][0]["name"] == "marl-bench"
+    assert content["cases"][0]["own"][1]["name"] == "marl-bench, fast"
     assert "smallest; 2 epochs, varying length" in ppo_report.as_markdown(result, command="x")
 
 
@@ -99,9 +98,10 @@ def _contender(name, seconds):
 
 def test_the_speed_is_the_geometric_mean_of_the_rounds_ratios():
     # 4 / 2 and 16 / 2: the geometric mean of 2 and 8 is 4.
-    found = CaseResult(CASE, 1, {}, [_contender("own", [2.0, 2.0]), _contender("trl", [4.0, 16.0])]).speed()
+    own, peer = _contender("own", [2.0, 2.0]), _contender("trl", [4.0, 16.0])
+    found = CaseResult(CASE, 1, [own], peer).speed(own)
     assert found.estimate == pytest.approx(4) and found.low < 2 and found.high > 8
-    assert CaseResult(CASE, 1, {}, [_contender("own", [2.0])]).speed() is None
+    assert CaseResult(CASE, 1, [own], None).speed(own) is None and CaseResult(CASE, 1, [own], peer).speed(peer) is None
 
 
 def test_needed_operations_are_counted_by_hand():
@@ -113,7 +113,7 @@ def test_needed_operations_are_counted_by_hand():
     assert found["generation"].operations == text + head
     assert found["scoring"].operations == 3 * text + head
     assert found["update"].operations == 3 * (2 * text + head)
-    assert Needed(100.0, 30.0).seconds(Machine(matrix_rate=50.0, bandwidth=10.0)) == 3.0
+    assert Needed(100.0, 30.0).seconds(Machine({"slow": 20.0, "fast": 50.0}, bandwidth=10.0)) == 3.0
 
 
 def test_a_worker_that_dies_says_why(tmp_path):
@@ -136,7 +136,7 @@ def test_the_peer_sees_nothing_of_this_package_but_the_peers_folder(tmp_path):
         "marl_bench/__init__.py",
         "marl_bench/bench/__init__.py",
     ]
-    own, _ = own_command(settings, tmp_path)
+    own, _ = own_command(settings, tmp_path, name="own")
     assert own[0] == sys.executable
 
 

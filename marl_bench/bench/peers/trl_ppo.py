@@ -22,7 +22,13 @@ def work(settings: Mapping[str, Any], turns: Turns) -> None:
             turns.ready(versions={name: importlib.metadata.version(name) for name in ("trl", "transformers", "torch")})
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            turns.update_done()
+            turns.update_done(response_tokens=sum(tokens) - prompt_tokens)
+            tokens.clear()
+
+    tokens: list[int] = []
+
+    def scored(_: Any, __: Any, inputs: Mapping[str, Any]) -> None:
+        tokens.append(int(inputs["attention_mask"].sum()))
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(settings, Path(folder), OneAtATime())
@@ -32,6 +38,8 @@ def work(settings: Mapping[str, Any], turns: Turns) -> None:
             critic=trainer.value_model,
             reward=trainer.reward_model,
         )
+        trainer.reward_model.base_model.register_forward_pre_hook(scored, with_kwargs=True)
+        prompt_tokens = sum(len(ids) for ids in trainer.train_dataset["input_ids"])
         trainer.train()
 
 

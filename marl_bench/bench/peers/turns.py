@@ -77,13 +77,11 @@ class PassCounts:
 
     Attributes:
         positions: Of passes over whole texts, padding included.
-        real_positions: Those of them that are no padding.
         decoded: Positions of passes over one new token a row, rows included that have ended.
         largest_logits: Bytes of the largest output of a policy's head.
     """
 
     positions: int = 0
-    real_positions: int = 0
     decoded: int = 0
     largest_logits: int = 0
 
@@ -96,7 +94,6 @@ class Turns:
         self.clock = PhaseClock()
         self._commands, self._answers = commands, answers
         self._counts: PassCounts | None = None
-        self._scored_tokens = 0
 
     @classmethod
     def on_standard_streams(cls) -> "Turns":
@@ -115,13 +112,9 @@ class Turns:
             if torch.is_grad_enabled():
                 self.clock.begin("update")
 
-        def scored(_: Any, __: Any, inputs: Mapping[str, Any]) -> None:
-            self._scored_tokens += int(inputs["attention_mask"].sum())
-
         policy.base_model.register_forward_pre_hook(own)
         for model in (reference, critic, reward):
             model.base_model.register_forward_pre_hook(other)
-        reward.base_model.register_forward_pre_hook(scored, with_kwargs=True)
         for model in (policy, reference, critic, reward):
             model.base_model.register_forward_pre_hook(self._count, with_kwargs=True)
         for model in (policy, reference):
@@ -142,14 +135,18 @@ class Turns:
         self._answer({"memory": memory(), "threads": torch.get_num_threads(), **facts})
         self._wait(counting=True)
 
-    def update_done(self) -> None:
-        """Says what the update took, and waits for the next command; raises SystemExit when there will be none."""
+    def update_done(self, *, response_tokens: int) -> None:
+        """Says what the update took, and waits for the next command; raises SystemExit when there will be none.
+
+        Args:
+            response_tokens: Of all responses of the update, EOS included.
+        """
         uses = self.clock.end()
         counts = None if self._counts is None else dataclasses.asdict(self._counts)
         self._answer(
             {
                 "phases": {name: dataclasses.asdict(use) for name, use in uses.items()},
-                "scored_tokens": self._scored_tokens,
+                "response_tokens": response_tokens,
                 "counts": counts,
             }
         )
@@ -157,7 +154,6 @@ class Turns:
 
     def _wait(self, *, counting: bool) -> None:
         self._counts = PassCounts() if counting else None
-        self._scored_tokens = 0
         if self._commands.readline().strip() != UPDATE:  # told to stop, or the parent has gone
             raise SystemExit(0)
         self.clock.begin("generation")
@@ -169,12 +165,11 @@ class Turns:
     def _count(self, _: Any, __: Any, inputs: Mapping[str, Any]) -> None:
         if self._counts is None:
             return
-        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        ids = inputs["input_ids"]
         if ids.shape[1] == 1:
             self._counts.decoded += ids.numel()
         else:
             self._counts.positions += ids.numel()
-            self._counts.real_positions += int(mask.sum())
 
     def _count_logits(self, _: Any, __: Any, output: Any) -> None:
         if self._counts is not None:
