@@ -70,7 +70,7 @@ class Linear(torch.autograd.Function):
         return product(inputs, weight)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Returns the gradients of inputs and weight."""
         inputs, weight = ctx.saved_tensors
         of_inputs = product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
@@ -84,7 +84,11 @@ def _forward(self: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
     if not inputs.numel():  # a head that is asked for no logits
         return nn.functional.linear(inputs, self.weight, self.bias)
     recorded = torch.is_grad_enabled() and (inputs.requires_grad or self.weight.requires_grad)
-    found: torch.Tensor = Linear.apply(inputs, self.weight) if recorded else product(inputs, self.weight)
+    found: torch.Tensor = (
+        Linear.apply(inputs, self.weight)  # type: ignore[no-untyped-call]
+        if recorded
+        else product(inputs, self.weight)
+    )
     return found if self.bias is None else found + self.bias
 
 
