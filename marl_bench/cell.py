@@ -56,13 +56,8 @@ from marl_bench.training.guards import trouble
 from marl_bench.training.ppo import Budget, PpoRun, train_ppo
 from marl_bench.training.progress import Progress, report_step
 from marl_bench.training.rollout import check_needs, roll_out
-from marl_bench.training.shared_stages import (
-    SharedStages,
-    SharedWork,
-    check_same_data,
-    finished_stages,
-    run_shared_stages,
-)
+from marl_bench.training.shared_stages import SharedWork, run_shared_stages
+from marl_bench.training.stages import SharedStages, check_same_data, finished_stages
 from marl_bench.training.state import seed_everything
 from marl_bench.training.text_scores import TextScores
 from marl_bench.training.traces import Tracing, write_macro_traces

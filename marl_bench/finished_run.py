@@ -21,7 +21,7 @@ from marl_bench.records import Cell, SftPair, TaskData
 from marl_bench.reward_sources import parse_reward_sources
 from marl_bench.run_dir import RunDir, read_cells, read_config
 from marl_bench.training.data import prepare_data
-from marl_bench.training.shared_stages import SharedStages, finished_stages
+from marl_bench.training.stages import SharedStages, finished_stages
 from marl_bench.training.traces import Tracing
 
 POLICY, CRITIC = "policy", "critic"

@@ -10,7 +10,7 @@ from marl_bench.errors import ModelError
 from marl_bench.planning import make_plan
 from marl_bench.run_dir import claim, read_cells
 from marl_bench.training.progress import NoProgress
-from marl_bench.training.shared_stages import finished_stages
+from marl_bench.training.stages import finished_stages
 
 LENGTHS = "def lengths(prompts, responses):\n    return [0.1 * len(response.text) for response in responses]\n"
 
