@@ -20,6 +20,13 @@ os.environ.update(
 
 import pytest  # noqa: E402 (after the environment is set)
 
+_LONGEST = "test_end_to_end.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the file that takes longest in front: a file stays on one worker, and the last one would leave the other idle."""
+    items.sort(key=lambda item: item.path.name != _LONGEST)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
