@@ -14,7 +14,7 @@ from marl_bench.batches import Rollout
 from marl_bench.cell_files import cell_checkpoints, cell_costs, clear_unfinished, save_best_policy, save_models
 from marl_bench.config_layers import flat_settings
 from marl_bench.disk_space import full_disk_named, is_disk_full
-from marl_bench.errors import Interrupted, MarlBenchError
+from marl_bench.errors import DataError, Interrupted, MarlBenchError
 from marl_bench.evaluation.evaluate import Evaluated, EvaluationRun, evaluate_policy
 from marl_bench.evaluation.measure import check_metric_names, measure
 from marl_bench.evaluation.results import aggregate
@@ -103,7 +103,13 @@ class Worker:
     def run_shared(self, progress: Progress) -> None:
         """Trains or measures the shared stages, after a look at the metrics that the user added, whose defects should not cost a training."""
         added = self.metrics[len(self.task.metrics) :]
-        pairs = self.prepared().data.sft[:8]
+        data = self.prepared().data
+        for arm in self.plan.arms:
+            if self.registry.baseline(arm.baseline).learns_pairs and not data.preferences:
+                raise DataError(
+                    f"arm '{arm.label}': learns from preference pairs, and the data have none; leave it out, or take rloo, grpo or the PPO arms."
+                )
+        pairs = data.sft[:8]
         responses = [Response(pair.prompt.id, pair.response, 1, True) for pair in pairs]
         self.world.on_main("added metrics", lambda: measure(added, [pair.prompt for pair in pairs], responses))
         plan = self.plan

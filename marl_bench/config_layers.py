@@ -197,5 +197,11 @@ def _as_config_error(error: ValidationError, origins: Mapping[str, str]) -> Conf
             continue
         key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function-", "list[")))
         origin = next((origins[known] for known in origins if key == known or key.startswith(f"{known}.")), "default")
-        lines.append(f"{key} ({origin}): {problem['msg']}; given: {problem['input']!r}.")
+        text = problem["msg"].removeprefix("Value error, ")
+        if (
+            isinstance(problem["input"], Mapping) and text != problem["msg"]
+        ):  # of keys of a section together: it names them
+            lines.append(f"{key}: {text.rstrip('.')}.")
+        else:
+            lines.append(f"{key} ({origin}): {text.rstrip('.')}; given: {problem['input']!r}.")
     return ConfigError(" ".join(lines))

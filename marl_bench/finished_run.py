@@ -50,14 +50,16 @@ class FinishedRun:
     cells: Sequence[Cell]
 
     def cell(self, arm: str | None) -> Cell:
-        """Returns the complete cell of lowest seed of an arm, given by label or folder name; None takes the first macro arm, else the first.
+        """Returns the complete cell of lowest seed of an arm, given by label or folder name; None takes the first macro arm,
+        else one that has left its critic, else the first.
 
         Raises:
             UnknownNameError: No complete cell is of that arm.
         """
         if arm is None:
             macro = [cell for cell in self.cells if cell.record.arm["role"] == "macro"]
-            return min(macro or self.cells, key=lambda cell: cell.record.seed)
+            with_critic = [cell for cell in self.cells if self.has_critic(cell)]
+            return min(macro or with_critic or self.cells, key=lambda cell: cell.record.seed)
         for cell in self.cells:
             if arm in (cell.record.arm["name"], cell.record.arm["label"]):
                 return cell

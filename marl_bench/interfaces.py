@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
-from marl_bench.config import PpoConfig, SamplingConfig, Section
+from marl_bench.config import PpoConfig, RunConfig, SamplingConfig, Section
 from marl_bench.records import Prompt, Response, TaskData
 
 if TYPE_CHECKING:
@@ -326,6 +326,9 @@ class BaselineSpec:
         summary: One line for `list`.
         build: Makes the baseline: from a `PolicyContext` (kind `policy`) or from nothing (kind `trainer`).
         kind: Whether the shared trainer runs it, or it trains by itself.
+        check: For kind `trainer`: raises `ConfigError` for settings (`ppo` with the arm's options over it) that it cannot work with, so
+            that they are refused before any work; for kind `policy` building does.
+        learns_pairs: True if it learns from the preference pairs, so that data without any are refused before any training.
         samples: For kind `trainer`: whether it samples responses in training; the shared trainer always does.
         role: What it is in a comparison: the start, the token arm, a control, a macro arm, or anything else.
         default_rule: Rule of a bare `--arm ID`; None if the baseline takes no rule.
@@ -340,6 +343,8 @@ class BaselineSpec:
     summary: str
     build: Callable[..., PolicyBaseline | TrainerBaseline]
     kind: Literal["policy", "trainer"] = "policy"
+    check: Callable[[RunConfig], None] = lambda _: None
+    learns_pairs: bool = False
     samples: bool = False
     role: Literal["start", "token", "control", "macro", "other"] = "other"
     default_rule: str | None = None

@@ -179,14 +179,16 @@ def make_plan(resolved: ResolvedConfig, registry: Registry, *, out: Path | None,
 
 def _check_buildable(arm: ArmPlan, config: RunConfig, registry: Registry) -> None:
     """Builds the baseline once, so that an arm which its baseline refuses is refused before any work."""
-    spec = registry.baseline(arm.baseline)
-    if spec.kind == "policy":
-        rule = build_rule(arm.rule, registry) if arm.rule else None
-        length = None if rule is None else rule.nominal_length or 1.0
-        try:
-            spec.build(PolicyContext(arm.ppo(config), rule, length))
-        except ConfigError as error:
-            raise ConfigError(f"arm '{arm.label}': {error}") from error
+    spec, ppo = registry.baseline(arm.baseline), arm.ppo(config)
+    try:
+        if spec.kind == "trainer":
+            spec.check(config.model_copy(update={"ppo": ppo}))
+        else:
+            rule = build_rule(arm.rule, registry) if arm.rule else None
+            length = None if rule is None else rule.nominal_length or 1.0
+            spec.build(PolicyContext(ppo, rule, length))
+    except ConfigError as error:
+        raise ConfigError(f"arm '{arm.label}': {error}") from error
 
 
 def configuration_hash(config: RunConfig, task: TaskSpec, registry: Registry) -> str:

@@ -287,7 +287,7 @@ def read_config(run_dir: RunDir) -> dict[str, Any]:
     """
     try:
         data = yaml.safe_load(run_dir.config.read_bytes())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RecordError(
             f"{run_dir.root}: no experiment there (config.yaml is missing); give the folder of a run."
         ) from error

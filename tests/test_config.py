@@ -46,6 +46,7 @@ def test_overrides_are_typed(text, key, value):
         ("seeds=0", r"seeds \(--set\): .*greater than or equal to 1; given: 0"),
         ("ppo=3", "is a section; give one of its keys"),
         ("arms=[]", "arms"),
+        ("lora.targets=[q_proj]", r"^lora: targets without lora.rank: .* for example to 16\.$"),
     ],
 )
 def test_wrong_overrides_are_one_clear_error(override, message):

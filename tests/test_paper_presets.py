@@ -136,4 +136,5 @@ def test_a_dry_run_warns_where_warm_up_never_ends():
 def test_gpus_are_refused_where_they_mean_nothing():
     result = CliRunner().invoke(app, ["run", "--gpu", "h100"])
     assert "is what --dry-run estimates for" in str(result.exception)
+    assert "--gpus 4: say which with --gpu" in str(dry_run("--gpus", "4").exception)
     assert "unknown GPU 'h1000'" in str(dry_run("--gpu", "h1000").exception)

@@ -3,25 +3,18 @@
 import functools
 from typing import Any
 
-from marl_bench.errors import DataError
 from marl_bench.interfaces import BaselineSpec, PolicyFolder, TrainContext
-from marl_bench_baselines.trl_training import common_arguments, train_and_save
+from marl_bench_baselines.trl_training import check_alone, common_arguments, train_and_save
 
 
 class Dpo:
     """As many optimizer steps as PPO takes, each on as many pairs as PPO's have responses; beta is the KL coefficient."""
 
     def train(self, context: TrainContext) -> PolicyFolder:
-        """Trains and returns the policy.
-
-        Raises:
-            DataError: The task has no preference pairs.
-        """
+        """Trains and returns the policy."""
         from trl import DPOConfig, DPOTrainer
 
         pairs = context.data.preferences
-        if not pairs:
-            raise DataError("dpo: the task has no preference pairs; use rloo, grpo or the PPO arms.")
         ppo, sampling = context.ppo, context.sampling
         # Shorter batches than PPO's where there are fewer pairs than a batch holds.
         size = min(max(1, ppo.batch_size // ppo.minibatches), len(pairs))
@@ -40,5 +33,11 @@ class Dpo:
 
 
 BASELINE = BaselineSpec(
-    id="dpo", version="1", summary="DPO on the preference pairs (TRL); beta is ppo.kl_coef", build=Dpo, kind="trainer"
+    id="dpo",
+    version="1",
+    summary="DPO on the preference pairs (TRL); beta is ppo.kl_coef",
+    build=Dpo,
+    kind="trainer",
+    check=check_alone,
+    learns_pairs=True,
 )

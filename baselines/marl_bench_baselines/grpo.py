@@ -1,7 +1,7 @@
 """GRPO by TRL's own trainer, unmodified."""
 
 from marl_bench.interfaces import BaselineSpec, PolicyFolder, TrainContext
-from marl_bench_baselines.trl_online import train_online
+from marl_bench_baselines.trl_online import check_online, train_online
 
 
 class Grpo:
@@ -11,7 +11,7 @@ class Grpo:
         """Trains and returns the policy."""
         from trl import GRPOConfig, GRPOTrainer
 
-        return train_online(context, GRPOTrainer, GRPOConfig, baseline="grpo")
+        return train_online(context, GRPOTrainer, GRPOConfig)
 
 
 BASELINE = BaselineSpec(
@@ -20,5 +20,6 @@ BASELINE = BaselineSpec(
     summary="GRPO by TRL's trainer, at PPO's number of sampled responses",
     build=Grpo,
     kind="trainer",
+    check=check_online,
     samples=True,
 )

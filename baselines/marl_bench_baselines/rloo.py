@@ -1,7 +1,7 @@
 """RLOO by TRL's own trainer, unmodified."""
 
 from marl_bench.interfaces import BaselineSpec, PolicyFolder, TrainContext
-from marl_bench_baselines.trl_online import train_online
+from marl_bench_baselines.trl_online import check_online, train_online
 
 
 class Rloo:
@@ -11,7 +11,7 @@ class Rloo:
         """Trains and returns the policy."""
         from trl import RLOOConfig, RLOOTrainer
 
-        return train_online(context, RLOOTrainer, RLOOConfig, baseline="rloo")
+        return train_online(context, RLOOTrainer, RLOOConfig)
 
 
 BASELINE = BaselineSpec(
@@ -20,5 +20,6 @@ BASELINE = BaselineSpec(
     summary="RLOO by TRL's trainer, at PPO's number of sampled responses",
     build=Rloo,
     kind="trainer",
+    check=check_online,
     samples=True,
 )

@@ -5,11 +5,12 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+from marl_bench.config import RunConfig
 from marl_bench.interfaces import PolicyFolder, TrainContext
 from marl_bench.models.loading import load_tokenizer
 from marl_bench.records import Response
 from marl_bench_baselines.critic_free import check_groups
-from marl_bench_baselines.trl_training import common_arguments, train_and_save
+from marl_bench_baselines.trl_training import check_alone, common_arguments, train_and_save
 
 
 @dataclasses.dataclass
@@ -37,20 +38,25 @@ class Scores:
         return list(self.context.score(prompts, responses))
 
 
-def train_online(context: TrainContext, trainer: Any, config: Any, *, baseline: str) -> PolicyFolder:
+def check_online(config: RunConfig) -> None:
+    """Checks before any work what these trainers cannot do.
+
+    Raises:
+        ConfigError: A batch is no whole number of groups, or an adapter is asked for.
+    """
+    check_groups(config.ppo, baseline="TRL's trainer")
+    check_alone(config)
+
+
+def train_online(context: TrainContext, trainer: Any, config: Any) -> PolicyFolder:
     """Trains with a trainer of TRL, as many responses as PPO samples.
 
     Args:
         context: What the cell gives.
         trainer: Class of the trainer.
         config: Class of its configuration.
-        baseline: Id of the baseline, for errors.
-
-    Raises:
-        ConfigError: A batch is no whole number of groups.
     """
     ppo, sampling = context.ppo, context.sampling
-    check_groups(ppo, baseline=baseline)
     scores = Scores(context, load_tokenizer(str(context.sft)).eos_token_id)
     rows = [{"prompt": prompt.text, "place": place} for place, prompt in enumerate(context.data.rl_prompts)]
 

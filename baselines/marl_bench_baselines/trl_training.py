@@ -12,9 +12,24 @@ from typing import Any
 
 import torch
 
+from marl_bench.config import RunConfig
 from marl_bench.errors import ConfigError
 from marl_bench.interfaces import TrainContext
 from marl_bench.models.loading import load_policy, load_tokenizer
+
+
+def check_alone(config: RunConfig) -> None:
+    """Checks before any work that one process trains all weights.
+
+    Raises:
+        ConfigError: An adapter is asked for, or several processes train together, which TRL would divide by rules of its own.
+    """
+    if config.lora.rank is not None:
+        raise ConfigError(
+            "lora.rank is set, but TRL's own trainer trains all weights here; leave the arm out, or run it without adapters."
+        )
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("TRL's own trainer runs in one process here; leave the arm out, or start without torchrun.")
 
 
 def train_and_save(
@@ -30,14 +45,9 @@ def train_and_save(
         make_trainer: Class of the trainer, with what it takes beside model, arguments, data and tokenizer.
         rows: The training data.
         arguments: Makes the trainer's configuration from a folder for its scratch files.
-
-    Raises:
-        ConfigError: Several processes train together, which TRL would divide by rules of its own.
     """
     from datasets import Dataset
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("arms that TRL trains (dpo, rloo, grpo) run in one process; start them without torchrun.")
     tokenizer = load_tokenizer(str(context.sft))
     policy = load_policy(str(context.sft), dtype=context.dtype)
     torch.manual_seed(context.seed)  # TRL samples with the global generator

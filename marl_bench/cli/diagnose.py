@@ -12,7 +12,10 @@ from marl_bench.cli.shared import PluginPaths
 def diagnose(  # noqa: PLR0913 (one parameter an option)
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished experiment.", show_default=False)],
     arm: Annotated[
-        str | None, typer.Option(metavar="ARM", help="Whose policy and critic.  [default: the first macro arm's]")
+        str | None,
+        typer.Option(
+            metavar="ARM", help="Whose policy and critic.  [default: the first macro arm's, else one with a critic]"
+        ),
     ] = None,
     rule: Annotated[
         list[str] | None,

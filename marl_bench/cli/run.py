@@ -109,7 +109,9 @@ def run(  # noqa: PLR0913 (one parameter an option)
             metavar="GPU", help="With --dry-run: memory and time on this GPU (h100, a100-80, l40s, 4090, ...)."
         ),
     ] = None,
-    gpus: Annotated[int, typer.Option(metavar="N", min=1, help="With --gpu: so many of them.")] = 1,
+    gpus: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="With --gpu: so many of them.  [default: 1]")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; results are still printed.")] = False,
     plugin: PluginPaths = None,
 ) -> None:
@@ -122,6 +124,8 @@ def run(  # noqa: PLR0913 (one parameter an option)
     from marl_bench.together import check_world, follow, leading
     from marl_bench.trackers import check_trackers
 
+    if gpus is not None and gpu is None:
+        raise ConfigError(f"--gpus {gpus}: say which with --gpu, for example --dry-run --gpu h100 --gpus {gpus}.")
     if gpu is not None and not dry_run:
         raise ConfigError(f"--gpu {gpu}: is what --dry-run estimates for; a run takes the GPUs that are there.")
     options = {
@@ -173,7 +177,7 @@ def run(  # noqa: PLR0913 (one parameter an option)
             if dry_run:
                 from marl_bench.cli.dry_run import show_plan
 
-                show_plan(plan, resolved, registry.task(plan.config.task), gpu=gpu, gpus=gpus)
+                show_plan(plan, resolved, registry.task(plan.config.task), gpu=gpu, gpus=gpus or 1)
                 return
             run_and_show(plan, world, quiet=quiet)
             if judge is not None:

@@ -84,13 +84,16 @@ def _evaluation_prompts(config: RunConfig) -> int:
 def _advice(load: Load, machine: Machine) -> Iterator[Advice]:
     """Yields changes, each by itself, then those that change no result all together, then an adapter, then weights divided over more GPUs."""
     options = {text: changes for text, changes in _OPTIONS.items() if _changed(load, changes) != load}
-    now = ppo_memory(load).needed_gib
+    least = now = ppo_memory(load).needed_gib
     for text, changes in options.items():
         advice = _advised(text, _changed(load, changes), machine)
         if advice.needed_gib < now:  # some other phase may need most
+            least = min(least, advice.needed_gib)
             yield advice
     everything = {key: value for changes in options.values() for key, value in changes.items()}
-    yield _advised("all of these", _changed(load, everything), machine)
+    together = _advised("all of these", _changed(load, everything), machine)
+    if together.needed_gib < least:
+        yield together
     if load.adapter is None:
         yield _advised("lora.rank=16, which trains adapters only", _changed(load, {"lora.rank": 16}), machine)
     for count in (2, 4, 8, 16, 32, 64):

@@ -131,9 +131,12 @@ def _scores(stored: Sequence[Stored], metric: str) -> dict[str, dict[int, float]
         for seed, value in one.means.get(metric, {}).items():
             by_seed = found.setdefault(one.label, {})
             if by_seed.setdefault(seed, value) != value:
+                other = next(
+                    each.source for each in stored if each.label == one.label and seed in each.means.get(metric, {})
+                )
                 raise RecordError(
-                    f"{one.source}: arm {one.label}, seed {seed} of task {one.task} stands in another folder too, with another "
-                    f"{metric}; name one run of each task."
+                    f"{one.source}: arm {one.label}, seed {seed} of task {one.task} stands in {other} too, with another {metric}; "
+                    "give the folders of the runs that are meant, one of each task."
                 )
     return found
 

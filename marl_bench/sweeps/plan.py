@@ -194,6 +194,12 @@ def policies_of(planned: Evaluation, request: SweepRequest) -> list[Policy]:
             f"there are {', '.join(map(str, sorted(known)))}."
         )
     cells = [cell for cell in cells if not request.seeds or cell.record.seed in request.seeds]
+    choosing = [cell for cell in cells if _chooses(cell)]
+    if choosing and request.arms:
+        raise ConfigError(
+            f"--arm {choosing[0].record.arm['label']}: samples from the SFT model and takes the best of several; take --arm sft."
+        )
+    cells = [cell for cell in cells if not _chooses(cell)]
     found = [_policy(planned, cell) for cell in cells]
     if len(given) < max(1, len(request.arms)) and not any(policy.is_reference for policy in found):
         seed = min(request.seeds, default=min(known))
@@ -209,6 +215,11 @@ def policies_of(planned: Evaluation, request: SweepRequest) -> list[Policy]:
 def _names_the_start(cells: Sequence[Cell], arm: str) -> bool:
     """Returns True for `sft` where no arm of the run is called so: its model is there all the same."""
     return arm == "sft" and not any(arm in (cell.record.arm["name"], cell.record.arm["label"]) for cell in cells)
+
+
+def _chooses(cell: Cell) -> bool:
+    """Returns True for an arm that has no policy of its own, but takes the best of several responses of the SFT model."""
+    return int(cell.record.arm.get("best_of", 1)) > 1
 
 
 def _policy(planned: Evaluation, cell: Cell) -> Policy:

@@ -30,7 +30,7 @@ class CellState:
         seed: Its seed.
         status: `running`, `complete`, `failed`, or `stale`: begun, and nobody works on it.
         curve: The lines of its curve, one an update.
-        updates: Updates that it will make; None if that is not known.
+        updates: Updates that it will make; 0 if it draws no curve; None if that is not known.
         seconds_an_update: Median time of its last updates, or None before the first.
         silent_seconds: Time since it last wrote anything.
         error: What a failed cell failed of.
@@ -173,7 +173,7 @@ def _cell(folder: Path, record: RunRecord, config: RunConfig, *, working: bool |
         seed=record.seed,
         status=_status(record, working=working, silent=silent, pace=pace),
         curve=[by_update[number] for number in sorted(by_update)],
-        updates=_updates(record, config),
+        updates=0 if record.status == "complete" and not by_update else _updates(record, config),
         seconds_an_update=pace,
         silent_seconds=silent,
         error=record.error,

@@ -1,6 +1,7 @@
 """`marl-bench diagnose` on a finished run."""
 
 import csv
+import dataclasses
 
 import pytest
 
@@ -24,6 +25,15 @@ def run(finished_run, registry):
 def found(run):
     cell = run.cell(None)
     return diagnose(run, cell, estimators(run, cell, RULES), SIZE)
+
+
+def test_without_a_macro_arm_one_with_a_critic_is_taken(run):
+    cells = [cell for cell in run.cells if cell.record.arm["role"] != "macro"]
+    token = next(cell for cell in cells if cell.record.arm["role"] == "token")
+    untrained = dataclasses.replace(
+        token, record=dataclasses.replace(token.record, arm={**token.record.arm, "name": "best_of_n"})
+    )
+    assert dataclasses.replace(run, cells=[untrained, token]).cell(None) is token
 
 
 def test_every_rule_is_compared_on_its_own_macro_actions(found):

@@ -229,6 +229,7 @@ def test_what_does_not_fit_says_what_would(small_load):
     advice = {each.text: each for each in estimate.advice}
     assert "ppo.micro_batch_size=1 and ppo.score_batch_size=1" not in advice  # the optimizer's step needs most
     assert not advice["memory.offload=true"].fits
+    assert "all of these" not in advice  # it is the only one
     assert advice["lora.rank=16, which trains adapters only"].fits
     enough = advice["weights divided over 4 (FSDP or ZeRO-3, not built in)"]
     assert enough.fits

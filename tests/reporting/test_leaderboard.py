@@ -83,7 +83,9 @@ def test_runs_that_stand_on_other_models_are_refused_unless_forced(results, writ
 
 def test_one_cell_in_two_runs_with_other_scores_is_refused(results, write_cells, make_cell):
     write_cells(results / "again", [make_cell("token_ppo", 0, {SCORE: [9.0, 9.0]}, task=task("first"))])
-    with pytest.raises(RecordError, match="arm token_ppo, seed 0 of task first stands in another folder too"):
+    with pytest.raises(
+        RecordError, match=rf"arm token_ppo, seed 0 of task first stands in .*again too, with another {SCORE}"
+    ):
         leaderboard([results])
 
 

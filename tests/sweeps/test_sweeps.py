@@ -67,6 +67,19 @@ def test_sft_is_among_the_arms_even_if_no_cell_is_called_so(run, plan):
     assert labels(arms=["token_ppo"], seeds=[0]) == ["token_ppo"]
 
 
+def test_an_arm_that_takes_the_best_of_sft_is_left_out(run, plan):
+    cells = [
+        dataclasses.replace(cell, record=dataclasses.replace(cell.record, arm={**cell.record.arm, "best_of": 4}))
+        if cell.record.arm["name"] == "token_ppo"
+        else cell
+        for cell in plan.evaluation.run.cells
+    ]
+    planned = dataclasses.replace(plan.evaluation, run=dataclasses.replace(plan.evaluation.run, cells=cells))
+    assert [policy.label for policy in policies_of(planned, SweepRequest(run))] == ["sft", "macro_ppo:fixed(n=5)"]
+    with pytest.raises(ConfigError, match="--arm token_ppo: samples from the SFT model and takes the best of several"):
+        policies_of(planned, SweepRequest(run, arms=["token_ppo"]))
+
+
 def test_larger_n_gives_what_asking_for_it_at_once_gives_and_samples_the_rest_only(plan, tmp_path):
     one, two = (only(plan, "sft", "token_ppo", prompts=3, out=tmp_path / name) for name in "ab")
     best_of_n(one, [1, 2], done=silent)

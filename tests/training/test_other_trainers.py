@@ -10,13 +10,17 @@ from marl_bench_baselines.dpo import Dpo
 from marl_bench_baselines.grpo import Grpo
 from marl_bench_baselines.rloo import Rloo
 
+from marl_bench.cell import Worker
 from marl_bench.config import SamplingConfig
-from marl_bench.errors import DataError
+from marl_bench.config_layers import resolve
+from marl_bench.errors import ConfigError, DataError
 from marl_bench.evaluation.best_of import chosen
 from marl_bench.interfaces import TrainContext
 from marl_bench.models.loading import load_policy, model_folder
 from marl_bench.models.responses import respond, sampling_settings
+from marl_bench.planning import make_plan
 from marl_bench.records import PreferencePair, TaskData
+from marl_bench.training.progress import NoProgress
 from marl_bench.training.text_scores import TextScores
 
 
@@ -78,9 +82,39 @@ def test_dpo_learns_from_pairs_alone(make_context, prompts):
     assert moved(found.path)
 
 
-def test_dpo_without_pairs_says_what_to_use(make_context):
-    with pytest.raises(DataError, match="dpo: the task has no preference pairs; use rloo"):
-        Dpo().train(make_context()[0])
+def planned(registry, root, **settings):
+    return make_plan(resolve(preset="tiny", layers=[("test", settings)]), registry, out=root, jobs=1, threads=1)
+
+
+def test_dpo_without_pairs_is_refused_before_any_training(registry, tmp_path):
+    worker = Worker(planned(registry, tmp_path / "run", arms=["dpo"], task="apps"))
+    with pytest.raises(
+        DataError, match=r"arm 'dpo': learns from preference pairs, and the data have none; .* take rloo"
+    ):
+        worker.run_shared(NoProgress())
+
+
+@pytest.mark.parametrize("arm", ["rloo", "grpo"])
+def test_a_batch_that_is_no_whole_number_of_groups_is_refused_before_any_training(registry, tmp_path, arm):
+    with pytest.raises(
+        ConfigError, match=rf"arm '{arm}': TRL's trainer: ppo.batch_size 64 is no multiple of ppo.group_size 3"
+    ):
+        planned(registry, tmp_path, arms=[arm], ppo={"group_size": 3})
+
+
+@pytest.mark.parametrize("arm", ["dpo", "rloo", "grpo"])
+def test_an_adapter_that_would_have_no_effect_is_refused(registry, tmp_path, arm):
+    with pytest.raises(
+        ConfigError, match=rf"arm '{arm}': lora.rank is set, but TRL's own trainer trains all weights here"
+    ):
+        planned(registry, tmp_path, arms=[arm], lora={"rank": 4})
+    planned(registry, tmp_path, arms=["best_of_n", "gspo", "sft"], lora={"rank": 4})
+
+
+def test_several_processes_are_refused_before_any_training(registry, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="arm 'dpo': TRL's own trainer runs in one process here; leave the arm out"):
+        planned(registry, tmp_path, arms=["dpo"])
 
 
 def test_best_of_n_trains_nothing(make_context):

@@ -142,6 +142,11 @@ def test_updates_come_from_options_and_from_the_prompts_there_are(run):
     assert [cell.updates for cell in read_state(run).cells] == [2, 9]
 
 
+def test_a_finished_cell_of_another_trainer_has_no_curve_and_no_count(run):
+    add_cell(run, "grpo", 0, "complete")
+    assert "arm: grpo | seed: 0 | status: complete | update: –" in as_text(read_state(run), [])
+
+
 def test_a_curve_is_as_wide_as_it_may_be():
     assert blocks([], low=0.0, high=1.0) == ""
     assert blocks([0.3, 0.3], low=0.3, high=0.3) == "▅▅"
@@ -160,6 +165,8 @@ def test_the_command_line_prints_once_for_pipes(run):
 def test_what_is_no_run_gets_one_clear_error(run, tmp_path):
     with pytest.raises(RecordError, match=r"no experiment there \(config.yaml is missing\)"):
         read_state(tmp_path)
+    with pytest.raises(RecordError, match=r"config.yaml: no experiment there"):
+        read_state(run / "config.yaml")
     add_cell(run, "token_ppo", 0, "complete", [0.1])
     with pytest.raises(UnknownNameError, match=r"unknown metric of the curves 'scor'. Did you mean 'score'"):
         as_text(read_state(run), ["scor"])
