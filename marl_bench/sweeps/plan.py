@@ -185,6 +185,8 @@ def policies_of(planned: Evaluation, request: SweepRequest) -> list[Policy]:
     run = planned.run
     given = [arm for arm in request.arms if not _names_the_start(run.cells, arm)]
     cells = cells_of(run, given) if given or not request.arms else []
+    if not request.arms:
+        cells = [cell for cell in cells if not _best_of(cell)]
     known = {cell.record.seed for cell in run.cells}
     missing = sorted(set(request.seeds) - known)
     if missing:
@@ -210,10 +212,19 @@ def _names_the_start(cells: Sequence[Cell], arm: str) -> bool:
     return arm == "sft" and not any(arm in (cell.record.arm["name"], cell.record.arm["label"]) for cell in cells)
 
 
+def _best_of(cell: Cell) -> bool:
+    """Returns True for an arm that only chooses among responses of the SFT model."""
+    return int(cell.record.arm.get("best_of", 1)) > 1
+
+
 def _policy(planned: Evaluation, cell: Cell) -> Policy:
     run, arm = planned.run, cell.record.arm
     folder = run.folder(cell) / POLICY
     is_start = arm["role"] == "start"
+    if _best_of(cell):
+        raise ConfigError(
+            f"--arm {arm['label']}: has no policy of its own, it chooses among responses of the SFT model; take --arm sft, or leave it out."
+        )
     if not is_start and not folder.is_dir():
         raise RecordError(
             f"{folder}: the policy of {arm['label']}, seed {cell.record.seed}, is not there any more; "

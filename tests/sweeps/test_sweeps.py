@@ -67,6 +67,20 @@ def test_sft_is_among_the_arms_even_if_no_cell_is_called_so(run, plan):
     assert labels(arms=["token_ppo"], seeds=[0]) == ["token_ppo"]
 
 
+def test_an_arm_that_only_chooses_among_responses_of_sft_is_left_out_and_named_if_asked_for(run, plan):
+    evaluation = plan.evaluation
+    cell = evaluation.run.cells[0]
+    arm = {**cell.record.arm, "name": "best_of_n", "label": "best_of_n", "best_of": 4}
+    chooser = dataclasses.replace(cell, record=dataclasses.replace(cell.record, arm=arm))
+    finished = dataclasses.replace(evaluation.run, cells=[*evaluation.run.cells, chooser])
+    evaluation = dataclasses.replace(evaluation, run=finished)
+    assert [policy.label for policy in policies_of(evaluation, SweepRequest(run))] == [
+        policy.label for policy in plan.policies
+    ]
+    with pytest.raises(ConfigError, match=r"--arm best_of_n: has no policy of its own.* take --arm sft"):
+        policies_of(evaluation, SweepRequest(run, arms=["best_of_n"]))
+
+
 def test_larger_n_gives_what_asking_for_it_at_once_gives_and_samples_the_rest_only(plan, tmp_path):
     one, two = (only(plan, "sft", "token_ppo", prompts=3, out=tmp_path / name) for name in "ab")
     best_of_n(one, [1, 2], done=silent)
