@@ -209,8 +209,11 @@ WORKER_ENVIRONMENT: Mapping[str, str] = {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "ACCELERATE_MIXED_PRECISION": "no",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "1",
+    "ACCELERATE_DYNAMO_BACKEND": "no",
 }
-"""For every process that trains."""
+"""For every process that trains. What `accelerate launch` sets would change types and losses behind the settings that the record shows."""
 
 MALLOC_OPTIONS: Mapping[int, int] = {-3: 2_000_000_000, -1: 2_000_000_000, -2: 64 * 1024 * 1024}
 """glibc's M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD: memory of tensors is kept for the next ones."""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from marl_bench.errors import ConfigError, ElsewhereError, TrainingError
-from marl_bench.launch import Launch, forget_launch, read_launch
+from marl_bench.launch import WORKER_ENVIRONMENT, Launch, forget_launch, read_launch
 from marl_bench.world import ALONE, World
 
 
@@ -150,3 +150,14 @@ def test_workers_of_a_single_process_do_not_believe_to_be_the_one_that_was_launc
     environment = {**TORCHRUN, "TORCHELASTIC_RUN_ID": "1", "HOME": "/"}
     forget_launch(environment)
     assert environment == {"HOME": "/"}
+
+
+def test_what_accelerate_launch_sets_changes_neither_types_nor_losses(monkeypatch):
+    from accelerate import Accelerator
+
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    for name, value in WORKER_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    accelerator = Accelerator()
+    assert (accelerator.mixed_precision, accelerator.gradient_accumulation_steps) == ("no", 1)

@@ -39,12 +39,13 @@ class Halvings:
         return min(size, self._limits.get(setting, size))
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the sizes that are known to fit, for a checkpoint."""
-        return dict(self._limits)
+        """Returns the sizes that are known to fit, and what was told of them, for a checkpoint."""
+        return {"limits": dict(self._limits), "notices": list(self.notices)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Puts them back: what goes on from a checkpoint computes in the same micro-batches as what was never interrupted."""
-        self._limits = dict(state)
+        self._limits = dict(state["limits"])
+        self.notices = list(dict.fromkeys([*state["notices"], *self.notices]))
 
     def retried(
         self, setting: str, size: int, compute: Callable[[int], T], *, clear: Callable[[], None] = lambda: None

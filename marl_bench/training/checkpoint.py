@@ -146,8 +146,17 @@ class Checkpoints:
         return None
 
     def best(self) -> Checkpoint | None:
-        """Returns the one with the best training score among those that have one."""
-        return self.world.on_main("best checkpoint", self._best)
+        """Returns the one with the best training score among those that have one and are whole; says which are damaged."""
+        return self.world.on_main("best checkpoint", self._best_whole)
+
+    def _best_whole(self) -> Checkpoint | None:
+        for found in sorted(self._scored(), key=lambda found: found.manifest["score"], reverse=True):
+            try:
+                return Checkpoint(found.folder, found.position, self._checked(found.folder))
+            except CheckpointError as error:
+                self._tell(f"{error} It cannot be kept as the best.")
+                shutil.rmtree(found.folder)
+        return None
 
     def _best(self) -> Checkpoint | None:
         return max(self._scored(), key=lambda found: found.manifest["score"], default=None)

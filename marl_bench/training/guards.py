@@ -1,7 +1,8 @@
 """Looks at every update for signs of a training that has gone wrong, and warns or stops as configured.
 
 What a guard needs to know of earlier updates it takes from the lines of the curve, so a resumed training is guarded as one that was never
-interrupted. A guard that fires puts a sentence under `warnings` into the update's line; a curve without warnings has no such key.
+interrupted; where several processes train together all take it from the first one's, so that they decide alike. A guard that fires puts a
+sentence under `warnings` into the update's line; a curve without warnings has no such key.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from marl_bench.models.out_of_memory import Halvings
 from marl_bench.run_dir import CURVE, read_jsonl
 from marl_bench.training.progress import Progress
 from marl_bench.training.rollout import ScoredRollout, rollout_figures
+from marl_bench.world import ALONE, World
 
 WARNINGS = "warnings"
 """Key of a curve's line; its values begin with a guard's name and a colon."""
@@ -149,22 +151,21 @@ _REMEDIES: Mapping[str, str] = {
 class Watch:
     """Guards one training."""
 
-    def __init__(self, guards: GuardConfig, folder: Path, halvings: Halvings) -> None:
-        """Takes the limits, the folder of the curve, and what tells of halved micro-batches."""
-        self._guards, self._folder, self._halvings = guards, folder, halvings
-        self._history: History | None = None
+    def __init__(self, guards: GuardConfig, folder: Path, halvings: Halvings, world: World = ALONE) -> None:
+        """Takes the limits, the folder of the curve, what tells of halved micro-batches, and the processes that train together."""
+        self._guards, self._folder, self._halvings, self._world = guards, folder, halvings, world
+        self.history = History()
         self._told: set[str] = set()
-        self._notices = 0
+        self._noticed: set[str] = set()
 
-    @property
-    def history(self) -> History:
-        """What is known of the updates before; read from the curve where another process made them."""
-        if self._history is None:
-            path = self._folder / CURVE
-            self._history = History()
-            for line in read_jsonl(path) if path.exists() else ():
-                self._history = self._history.after(line)
-        return self._history
+    def remember(self) -> None:
+        """Learns of the updates that a process before has made from the curve, which the first process has."""
+        path = self._folder / CURVE
+        lines = self._world.on_main("guards", lambda: list(read_jsonl(path)) if path.exists() else [])
+        self.history = History()
+        for line in lines:
+            self.history = self.history.after(line)
+            self._noticed.update(text for name, text in _parted(line) if name == OUT_OF_MEMORY)
 
     def check_rollout(self, scored: ScoredRollout, where: str) -> None:
         """Stops before anything is learnt from a rollout.
@@ -189,19 +190,19 @@ class Watch:
             found.append(
                 f"{NOT_FINITE}: {figures[SKIPPED]} optimizer steps were left out; a loss or gradient was not finite"
             )
-        new = self._halvings.notices[self._notices :]
-        self._notices += len(new)
+        notices = self._world.exchange("notices", lambda: list(self._halvings.notices))
+        new = dict.fromkeys(notice for own in notices for notice in own if notice not in self._noticed)
+        self._noticed.update(new)
         found += [f"{OUT_OF_MEMORY}: {notice}" for notice in new]
         return {WARNINGS: found} if found else {}
 
     def take(self, line: Line, progress: Progress) -> None:
         """Takes notice of a finished update, and tells of each guard when it fires for the first time."""
-        for warning in line.get(WARNINGS, ()):
-            name, _, text = warning.partition(": ")
+        for name, text in _parted(line):
             if name == OUT_OF_MEMORY or name not in self._told:
                 self._told.add(name)
                 progress.note(f"update {line['update']}: {text}")
-        self._history = self.history.after(line)
+        self.history = self.history.after(line)
 
     def _found(self, guards: Mapping[str, Guard], figures: Line, where: str) -> list[str]:
         found = []
@@ -231,8 +232,7 @@ def trouble(folder: Path, notices: Sequence[str] = ()) -> list[str]:
     lines = list(read_jsonl(folder / CURVE)) if (folder / CURVE).exists() else []
     fired: dict[str, list[tuple[int, str]]] = {}
     for line in lines:
-        for warning in line.get(WARNINGS, ()):
-            name, _, text = warning.partition(": ")
+        for name, text in _parted(line):
             fired.setdefault(name, []).append((line["update"], text))
     sentences = []
     for name, found in fired.items():
@@ -243,6 +243,12 @@ def trouble(folder: Path, notices: Sequence[str] = ()) -> list[str]:
         sentences.append(f"The guard {name} fired in {share}, first in update {found[0][0]}: {found[0][1]}.")
     known = {text for _, text in fired.get(OUT_OF_MEMORY, ())}
     return sentences + [f"{notice[0].upper()}{notice[1:]}" for notice in notices if notice not in known]
+
+
+def _parted(line: Line) -> list[tuple[str, str]]:
+    """Returns name and text of each warning of a line."""
+    parts = [warning.partition(": ") for warning in line.get(WARNINGS, ())]
+    return [(name, text) for name, _, text in parts]
 
 
 def first_not_finite(figures: Mapping[str, float]) -> str | None:

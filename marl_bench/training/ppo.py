@@ -122,6 +122,7 @@ def train_ppo(
     boundaries = Boundaries(run.checkpoints, trainer, progress)
     if boundaries.restore():
         progress.resumed("ppo", trainer.standing.updates, trainer.updates)
+    trainer.watch.remember()
     while trainer.standing.updates < trainer.updates:
         line = trainer.step(boundaries.reached)
         append_jsonl(run.folder / CURVE, line)
@@ -148,7 +149,7 @@ class _Trainer:
         self.shuffle = torch.Generator().manual_seed(run.seed)
         self.standing = Standing(0, ppo.kl_coef)
         self.pending: Pending | None = None
-        self.watch = Watch(run.guards, run.folder, actors.halvings)
+        self.watch = Watch(run.guards, run.folder, actors.halvings, actors.world)
 
     @property
     def where(self) -> str:

@@ -11,6 +11,7 @@ import torch
 
 from marl_bench.batches import Rollout, Segmentation
 from marl_bench.config import SamplingConfig
+from marl_bench.disk_space import is_disk_full
 from marl_bench.interfaces import PolicyBaseline
 from marl_bench.macro.segmentation import check_partition
 from marl_bench.macro_traces import MACRO_ACTIONS, MacroTrace
@@ -62,7 +63,9 @@ def write_macro_traces(
     try:
         traces = macro_traces(tracing, sampled.first(TRACED_SAMPLES), samples[:TRACED_SAMPLES])
         write_jsonl_atomically(folder / MACRO_ACTIONS, (trace.to_json() for trace in traces))
-    except Exception as error:  # noqa: BLE001 (whatever a rule or a baseline raises is reported)
+    except Exception as error:  # whatever a rule or a baseline raises is reported
+        if is_disk_full(error):  # nothing else could be written either
+            raise
         return [
             f"{MACRO_ACTIONS}: the macro actions of the evaluated responses could not be written ({_first(error)})."
         ]

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from marl_bench.models.out_of_memory import Halvings
 from marl_bench.training.guards import OF_THE_ROLLOUT, OF_THE_UPDATE, History, Watch, trouble
 from marl_bench.training.ppo import train_ppo
 from marl_bench.training.progress import NoProgress
+from marl_bench.world import World
 
 REACTIONS = (
     "exploding_kl",
@@ -158,12 +160,12 @@ def test_kl_limits_are_worked_numbers():
     before = History().after({**line, "kl": 2.0})
     kl_alone = {"exploding_kl": OF_THE_ROLLOUT["exploding_kl"]}
     watch = Watch(GuardConfig(max_kl=29.0), None, Halvings())
-    watch._history = before
+    watch.history = before
     assert "above 29 " in watch._found(kl_alone, line, "")[0]
     # 70 is 14 times 5 and 7 times 10; from less than 5 it counts as from 5.
     for previous, expected in ((5.0, True), (10.0, False), (0.5, True)):
         watch = Watch(GuardConfig(), None, Halvings())
-        watch._history = History().after({**line, "kl": previous})
+        watch.history = History().after({**line, "kl": previous})
         assert bool(watch._found(kl_alone, {**line, "kl": 70.0}, "")) == expected
 
 
@@ -230,7 +232,7 @@ def test_a_guard_that_is_off_does_not_fire(name):
     guards = {**OF_THE_ROLLOUT, **OF_THE_UPDATE}
     for reaction, expected in (("off", [other for other in REACTIONS if other != name]), ("warn", list(REACTIONS))):
         watch = Watch(GuardConfig(**{name: reaction}), None, Halvings())
-        watch._history = history
+        watch.history = history
         assert [text.partition(":")[0] for text in watch._found(guards, line, "")] == expected
 
 
@@ -284,11 +286,35 @@ def test_too_many_steps_left_out_in_a_row_stop_the_run_across_updates(train):
     assert [line.get("skipped_steps_in_a_row") for line in lines] == [1, 2, None, 1]
 
 
+@dataclasses.dataclass(frozen=True)
+class SecondOfTwo:
+    """Stands for the first of two processes, which says what it is made with."""
+
+    first: object
+
+    def gather(self, message):
+        return [dataclasses.replace(message, result=self.first), message]
+
+
+def test_all_processes_remember_the_curve_of_the_first_and_tell_what_any_of_them_halved(tmp_path):
+    line = {"kl": 30.0, "entropy": 1.0, "truncated": 1.0, "score_std": 1.0}
+    other = {**line, "entropy": 9.0}  # of a cell that this process has made before
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(other) + "\n")
+    watch = Watch(GuardConfig(), tmp_path, Halvings(), World(1, 2, SecondOfTwo([line, line])))
+    watch.remember()
+    assert (watch.history.updates, watch.history.entropy, watch.history.all_truncated) == (2, 1.0, 2)
+    watch = Watch(GuardConfig(), tmp_path, Halvings(), World(1, 2, SecondOfTwo(["from 4 to 2"])))
+    scored = SimpleNamespace(responses=[SimpleNamespace(text="a")])
+    assert watch.warned(scored, {**line, "kl": 0.0, "truncated": 0.0}, "")["warnings"] == ["out_of_memory: from 4 to 2"]
+
+
 def test_what_guards_remember_is_read_from_the_curve_by_another_process(train, make_actors):
     task = Scores(lambda _call, responses: [0.5] * len(responses))
     wrong = {"task": task, "actors": with_eos_logit(make_actors(), -1e4), "limit": 2, "baseline": _nan_at(2)}
     lines, _, _, folder = train(guards={"not_finite": "skip"}, **wrong)
-    assert Watch(GuardConfig(), folder, Halvings()).history == History(
+    watch = Watch(GuardConfig(), folder, Halvings())
+    watch.remember()
+    assert watch.history == History(
         updates=2,
         entropy=lines[0]["entropy"],
         critic_loss=lines[0]["critic_loss"],

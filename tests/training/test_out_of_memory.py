@@ -188,6 +188,8 @@ def test_sizes_are_halved_upwards_remembered_by_setting_and_restored():
     other = Halvings()
     other.load_state_dict(halvings.state_dict())
     assert (other.size(SCORING, 64), other.size(SAMPLING, 64)) == (2, 64)
+    # What was told within an update that was cut off still has to come into its line.
+    assert other.notices == halvings.notices and len(other.notices) == 3
 
 
 def test_the_size_of_micro_batches_changes_results_by_rounding_only(train, assert_alike):

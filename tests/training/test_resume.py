@@ -226,6 +226,18 @@ def test_the_last_and_the_best_are_kept(train, make_run):
     assert json.loads((folder / "checkpoints" / best / MANIFEST).read_text())["score"] == max(curve)
 
 
+def test_a_best_policy_that_is_damaged_is_told_and_never_kept(train, make_run):
+    keep = CheckpointConfig(every_seconds=0, keep_last=1, keep_best=True)
+    train("spoilt", checkpoints=keep)
+    folder, said = make_run("spoilt").folder / "checkpoints", []
+    best, _ = sorted(path for path in folder.iterdir() if path.is_dir())
+    store = Checkpoints(folder, {"arm": "a"}, keep, say=said.append)
+    assert store.best().folder == best and said == []
+    flip(best / "policy.pt")
+    assert store.best() is None
+    assert said == [f"checkpoint {best}: damaged (policy.pt is not the one written). It cannot be kept as the best."]
+
+
 def test_a_resumed_training_says_where_it_goes_on(train):
     class Seen(NoProgress):
         def __init__(self):

@@ -1,6 +1,7 @@
 """Macro actions of evaluated responses: where they begin, what they are worth, and what happens when they cannot be had."""
 
 import dataclasses
+import errno
 import json
 import random
 import shutil
@@ -22,6 +23,7 @@ from marl_bench.planning import build_rule, plan_rule
 from marl_bench.records import EvalSample, Response
 from marl_bench.reevaluation import evaluate_again, plan_evaluation, trace_again
 from marl_bench.run_dir import RunDir, read_cells, read_jsonl
+from marl_bench.training import traces
 from marl_bench.training.traces import Tracing, macro_traces, write_macro_traces
 
 TEXTS = (" A dog runs home.", " Two cats.", " Ein Hund läuft – nach Hause.")
@@ -133,6 +135,16 @@ def test_a_rule_that_fails_is_a_problem_and_no_file(actors, tracing, tmp_path):
     [problem] = write_macro_traces(tmp_path, dataclasses.replace(good, baseline=Broken()), sampled, samples)
     assert problem.startswith("macro_actions.jsonl: the macro actions")
     assert "SegmentationError: segmentation, row" in problem
+
+
+def test_a_full_disk_is_no_mere_problem_of_the_traces(actors, tracing, tmp_path, monkeypatch):
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    samples, sampled = samples_of(actors)
+    monkeypatch.setattr(traces, "write_jsonl_atomically", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        write_macro_traces(tmp_path, tracing("fixed(n=5)"), sampled, samples)
     assert not (tmp_path / MACRO_ACTIONS).exists()
 
 
