@@ -34,6 +34,7 @@ from marl_bench.models.checks import checked_tokenizer
 from marl_bench.models.cpu_matmul import with_speed
 from marl_bench.models.memory import with_memory
 from marl_bench.models.out_of_memory import Halvings, want_of_memory_named
+from marl_bench.models.sharding import sharded
 from marl_bench.models.vllm_install import sampler_packages
 from marl_bench.models.vllm_sampler import Samplers
 from marl_bench.planning import ArmPlan, Plan, arm_record, build_rule, task_options
@@ -259,8 +260,7 @@ class Worker:
         )
         budget = train_ppo(run, actors, self.task, baseline, data.rl_prompts, progress)
         merged = lora.save == "merged"
-        if world.is_main:
-            save_models(folder, actors, merged=merged)
+        save_models(folder, actors, merged=merged)
         save_best_policy(folder, actors, checkpoints, merged=merged)
         facts: dict[str, Any] = {"mean_macro_length": length if length is not None and math.isfinite(length) else None}
         if rule is not None and hasattr(rule, "content_hash"):  # rules that are fitted to the data
@@ -276,7 +276,7 @@ class Worker:
         self, arm: ArmPlan, seed: int, folder: Path, stages: SharedStages, spec: BaselineSpec, progress: Progress
     ) -> Trained:
         config, data, ppo = self.plan.config, self.prepared().data, arm.ppo(self.plan.config)
-        start = self._actors(stages, policy=stages.sft.folder, critic_scale=None)
+        start = self._actors(stages, policy=stages.sft.folder, critic_scale=None, divided=False)
         context = TrainContext(
             sft=stages.sft.folder,
             reward_model=stages.reward_model.folder if stages.reward_model else None,
@@ -313,8 +313,11 @@ class Worker:
         )
         return write_macro_traces(folder, tracing, evaluated.sampled, evaluated.result.samples)
 
-    def _actors(self, stages: SharedStages, *, policy: Path | NewAdapter, critic_scale: float | None) -> Actors:
+    def _actors(
+        self, stages: SharedStages, *, policy: Path | NewAdapter, critic_scale: float | None, divided: bool = True
+    ) -> Actors:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        divided = divided and self.plan.config.memory.shard
         reward_model = stages.reward_model.folder if stages.reward_model else None
         actors = load_actors(
             policy=policy,
@@ -322,13 +325,14 @@ class Worker:
             reward_model=reward_model,
             dtype=self.plan.config.model.dtype,
             critic_scale=critic_scale,
-            device=device,
+            device=torch.device("cpu") if divided else device,
             rewards=parse_reward_sources(self.plan.config.reward.sources),
         )
         if self.plan.config.guards.out_of_memory == "stop":
             actors.halvings.forbid()
         actors = with_speed(dataclasses.replace(actors, world=self.world), self.plan.config.speed)
         actors = with_memory(actors, self.plan.config.memory)
+        actors = sharded(actors, device) if divided else actors
         return dataclasses.replace(actors, sampler=self._samplers.of(actors, start_from=stages.sft.folder))
 
     def _fitted_rule(self, arm: ArmPlan, actors: Actors) -> TerminationRule | None:

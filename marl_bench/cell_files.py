@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from marl_bench.macro_traces import MACRO_ACTIONS
 from marl_bench.models.actors import Actors
 from marl_bench.models.adapters import save_model
 from marl_bench.models.loading import save_tokenizer
+from marl_bench.models.sharding import is_sharded, whole_weights
 from marl_bench.planning import ArmPlan, Plan
 from marl_bench.provenance import now
 from marl_bench.records import RunRecord
@@ -25,9 +28,9 @@ from marl_bench.run_dir import (
     remove_leftovers,
     write_json_atomically,
 )
-from marl_bench.training.checkpoint import Checkpoints
+from marl_bench.training.checkpoint import Checkpoint, Checkpoints
 from marl_bench.training.progress import Progress
-from marl_bench.training.resume import load_policy_weights
+from marl_bench.training.resume import policy_weights
 from marl_bench.training.state import TrainedWeights
 from marl_bench.world import ALONE, World
 
@@ -60,10 +63,17 @@ def clear_unfinished(folder: Path) -> None:
 
 
 def save_models(folder: Path, actors: Actors, *, merged: bool) -> None:
-    """Writes policy and critic as `from_pretrained` folders; `merged` folds adapters in, else they are written alone."""
-    for name, model in actors.trained().items():
+    """Writes policy and critic as `from_pretrained` folders; `merged` folds adapters in, else they are written alone.
+
+    Called by all processes, of which the first one writes.
+    """
+    main, trained = actors.world.is_main, actors.trained()
+    divided = is_sharded(list(actors.policy.parameters()))
+    # All before the first is written: the others would wait in vain for a process whose disk is full.
+    weights = {name: whole_weights(model, kept=main) for name, model in trained.items()} if divided else {}
+    for name, model in trained.items() if main else ():
         with folder_written_atomically(folder / name) as temporary:
-            save_model(model, temporary, merged=merged)
+            save_model(model, temporary, merged=merged, weights=weights.get(name))
             save_tokenizer(actors.tokenizer, temporary)
 
 
@@ -72,15 +82,24 @@ def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints, *, 
     best = checkpoints.best() if checkpoints.settings.keep_best else None
     if best is None or not checkpoints.world.is_main:
         return
+    if is_sharded(list(actors.policy.parameters())):
+        _write_best(folder, actors, best, merged=merged, weights=policy_weights(best))
+        return
     weights = TrainedWeights(actors.policy)
     last = {name: weight.clone() for name, weight in weights.state_dict().items()}
-    load_policy_weights(best, actors.policy)
+    weights.load_state_dict(policy_weights(best))
+    _write_best(folder, actors, best, merged=merged)
+    weights.load_state_dict(last)
+
+
+def _write_best(
+    folder: Path, actors: Actors, best: Checkpoint, *, merged: bool, weights: Mapping[str, torch.Tensor] | None = None
+) -> None:
     with folder_written_atomically(folder / BEST_POLICY) as temporary:
-        save_model(actors.policy, temporary, merged=merged)
+        save_model(actors.policy, temporary, merged=merged, weights=weights)
         save_tokenizer(actors.tokenizer, temporary)
         facts = {"position": best.position, "training_score": best.manifest["score"]}
         write_json_atomically(temporary / "best.json", facts)
-    weights.load_state_dict(last)
 
 
 def cell_costs(folder: Path, checkpoints: Checkpoints, *, trained_seconds: float, updates: int) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ from marl_bench.run_dir import (
     read_record,
     remove_leftovers,
 )
-from marl_bench.together import TogetherExecutor
+from marl_bench.together import TogetherExecutor, check_shards
 from marl_bench.world import ALONE, World
 
 Listener = Callable[[Event], None]
@@ -109,12 +109,14 @@ def run_plan(plan: Plan, *, listener: Listener | None = None, world: World = ALO
         retry: Also run cells again that failed before.
 
     Raises:
+        ConfigError: Models are to be divided and cannot.
         RunFolderError: The folder cannot be used.
         CellFailedError: A cell failed; the others are complete and the report shows them.
         DiskFullError: The disk is full; nothing is damaged.
         Interrupted: Ctrl-C or SIGTERM.
     """
     check_plan(plan)
+    check_shards(plan.config, world.size)
     run_dir = plan.run_dir
     make_writable(run_dir)
     with locked(run_dir), full_disk_named(run_dir.root):

@@ -56,8 +56,8 @@ def read_launch(environment: Mapping[str, str]) -> Launch | None:
     for name, library in _SHARDING.items():
         if environment.get(name, "").lower() in ("true", "1"):
             raise ConfigError(
-                f"accelerate launch: its configuration asks for {library} ({name}), which shards models over processes; here each process "
-                "holds them whole. Use a configuration of type MULTI_GPU, or torchrun; --set lora.rank=N and memory.* make models smaller."
+                f"accelerate launch: its configuration asks for {library} ({name}), which is not how models are divided here. "
+                "Use a configuration of type MULTI_GPU, or torchrun, with --set memory.shard=true, which is FSDP2."
             )
     how = "start with torchrun --nproc_per_node N -m marl_bench run ..., or unset WORLD_SIZE for one process"
     missing = [name for name in _TELLS_ALL if not environment.get(name)]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from marl_bench.config import RunConfig
 from marl_bench.errors import ConfigError, DiskFullError, ElsewhereError, Interrupted, MarlBenchError, ProcessLostError
 from marl_bench.executors import Event, Job, last_event, make_worker, run_job
 from marl_bench.launch import StopAsked
@@ -98,6 +99,7 @@ def check_world(plan: Plan, size: int) -> None:
     if size == 1:
         return
     config = plan.config
+    check_shards(config, size)
     batches = {"ppo.batch_size": config.ppo.batch_size}
     if "sft" in plan.stages and config.sft.path is None:
         batches["sft.batch_size"] = config.sft.batch_size
@@ -112,6 +114,34 @@ def check_world(plan: Plan, size: int) -> None:
             raise ConfigError(
                 f"{name}: {rows} rows cannot be divided among {size} processes; the nearest that can are {nearest}, or start fewer processes."
             )
+
+
+def check_shards(config: RunConfig, size: int) -> None:
+    """Checks that models can be divided over so many processes where that was asked for.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    if not config.memory.shard:
+        return
+    if size == 1:
+        raise ConfigError(
+            "memory.shard: this run is one process, so there is nobody to divide with; start it with "
+            "torchrun --nproc_per_node N -m marl_bench run ..., or set memory.shard to false."
+        )
+    refused = {
+        "lora.rank": config.lora.rank is not None,
+        "sampler.backend=vllm": config.sampler.backend == "vllm",
+        "memory.offload": config.memory.offload,
+        "memory.master_weights": config.memory.master_weights is not None,
+        "memory.logits_chunk_tokens": config.memory.logits_chunk_tokens is not None,
+        "speed.cpu_matmul": config.speed.cpu_matmul != "torch",
+    }
+    found = [name for name, given in refused.items() if given]
+    if found:
+        raise ConfigError(
+            f"memory.shard: divided models do not go together with {', '.join(found)}; take that out, or set memory.shard to false."
+        )
 
 
 class _Hand:

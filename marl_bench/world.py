@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from marl_bench.errors import ElsewhereError, MarlBenchError, ProcessLostError
+from marl_bench.turns import Turns
 
 if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+
+_TURN = "turn"
 
 
 class Channel(Protocol):
@@ -61,11 +64,14 @@ class World:
         rank: Which one this process is, from 0.
         size: How many there are.
         channel: Connects them; None for a process that is alone.
+        turns: What they do at the same time between and within exchanges.
     """
 
     rank: int = 0
     size: int = 1
     channel: Channel | None = None
+    turns: Turns = dataclasses.field(default_factory=Turns)
+    _entered: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def is_main(self) -> bool:
@@ -120,6 +126,43 @@ class World:
         if self.channel is not None:
             self.channel.add_up(tensor)
 
+    def take_turn(self, name: str) -> None:
+        """Waits until all processes do this, or go along with it; nothing happens unless it was offered to `turns`.
+
+        Raises:
+            ElsewhereError: Another process failed.
+        """
+        if self.channel is None or not self.turns.needed(name):
+            return
+        while True:
+            messages: list[_Message] = self.channel.gather(_Message(_TURN, name))
+            failed = [rank for rank, other in enumerate(messages) if other.failure is not None]
+            if failed:
+                raise self._error(_TURN, messages, failed, None)
+            if self._next(messages) == name:
+                return
+            self._go_along(messages)
+
+    @contextmanager
+    def in_turn(self, name: str) -> Iterator[None]:
+        """Surrounds what is done in a turn; an error within ends this process, because the others wait in the middle of it."""
+        if self.channel is None or not self.turns.needed(name):
+            yield
+            return
+        self.take_turn(name)
+        with self.ending_all(), self.turns.taken():
+            yield
+
+    @contextmanager
+    def ending_all(self) -> Iterator[None]:
+        """Surrounds code within which the others wait for this process: any error ends it, and so them."""
+        try:
+            yield
+        except Exception as error:
+            if self.channel is None:
+                raise
+            self.channel.end_process(error)
+
     @contextmanager
     def in_lockstep(self) -> Iterator[None]:
         """Surrounds code in which a library lets the processes wait for one another: an error of one of them ends it, and so the others.
@@ -141,24 +184,46 @@ class World:
             return result, [result]
         error: Exception | None = None
         message = _Message(where, None)
+        self._entered.append(where)
         try:
             result = compute()
             message = _Message(where, told(result))
         except ProcessLostError:
             raise  # there is nobody to meet
         except ElsewhereError as elsewhere:
-            if elsewhere.where == where:
-                raise  # the process that failed has left this exchange already
+            if elsewhere.where in self._entered:
+                raise  # the process that failed has left this exchange already, or one around it
             error, message = elsewhere, _Message(where, None, elsewhere.failure, passed_on=True)
         except Exception as own:  # noqa: BLE001 (whatever it is, the others have to hear of it)
             error, message = own, _Message(where, None, _failure(own))
-        messages: list[_Message] = self.channel.gather(message)
+        finally:
+            self._entered.pop()
+        messages = self._met(message)
         failed = [rank for rank, other in enumerate(messages) if other.failure is not None]
         if failed:
             raise self._error(where, messages, failed, error)
         astray = [rank for rank, other in enumerate(messages) if other.where != where]
         assert not astray, f"process {self.rank} is at '{where}', process {astray[0]} at '{messages[astray[0]].where}'"
         return result, [other.result for other in messages]
+
+    def _met(self, message: _Message) -> list[_Message]:
+        """Returns what all say at the end of an exchange, after having gone along with what others do before they come there."""
+        assert self.channel is not None  # alone there is nobody to meet
+        while True:
+            messages: list[_Message] = self.channel.gather(message)
+            if any(other.failure is not None for other in messages) or not self._wishes(messages):
+                return messages
+            self._go_along(messages)
+
+    def _wishes(self, messages: list[_Message]) -> list[str]:
+        return [other.result for other in messages if other.where == _TURN]
+
+    def _next(self, messages: list[_Message]) -> str:
+        return self.turns.first(self._wishes(messages))
+
+    def _go_along(self, messages: list[_Message]) -> None:
+        with self.ending_all():
+            self.turns.accompany(self._next(messages))
 
     def _error(self, where: str, messages: list[_Message], failed: list[int], error: Exception | None) -> Exception:
         """Returns what this process raises: its own error if it is the first that failed, else that of another."""

@@ -113,6 +113,55 @@ def test_an_error_within_an_inner_exchange_ends_the_outer_one_on_all():
     assert on_all(2, work) == [(ElsewhereError, 2, [7, 7]), (ConfigError, 2, [7, 7])]
 
 
+def test_what_all_must_do_together_is_done_as_often_as_by_the_busiest_and_those_behind_go_first():
+    def work(world):
+        done = []
+
+        def do(name):
+            with world.in_turn(name):
+                done.append(name)
+                world.take_turn("a")  # within a turn the others are there already
+
+        for name in "ab":
+            world.turns.offer(name, lambda name=name: done.append(f"along with {name}"))
+        mine = [["a", "a", "a"], ["a", "b"], []][world.rank]
+        found = world.exchange("work", lambda: [do(name) for name in mine] and len(mine))
+        return done, found
+
+    (first, counts), (second, _), (third, _) = on_all(3, work)
+    assert counts == [3, 2, []]
+    assert first == ["a", "a", "a", "along with b"]
+    assert second == ["a", "along with a", "along with a", "b"]
+    assert third == ["along with a"] * 3 + ["along with b"]
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_failure_reaches_those_that_wait_for_a_turn_and_ends_what_is_around_it_on_all(depth):
+    def work(world):
+        world.turns.offer("a", lambda: None)
+
+        def job():
+            if world.rank == 1 and depth == 2:
+                raise ValueError("bad")
+            world.exchange("inner", inner)
+
+        def inner():
+            world.take_turn("a")
+            if world.rank == 1:
+                raise ValueError("bad")
+            world.take_turn("a")
+
+        try:
+            world.together("outer", lambda: world.together("middle", job))
+        except Exception as error:  # noqa: BLE001 (the test says which)
+            return type(error), str(error), world.exchange("next", lambda: world.rank)
+        return None
+
+    zero, one = on_all(2, work)
+    assert one == (ValueError, "bad", [0, 1])
+    assert zero == (ElsewhereError, "ValueError: bad", [0, 1])
+
+
 def test_alone_everything_is_the_plain_call():
     assert ALONE.exchange("a", lambda: 3) == [3]
     assert ALONE.on_main("a", lambda: 3) == ALONE.together("a", lambda: 3) == 3
@@ -135,7 +184,7 @@ def test_the_environment_of_torchrun_says_which_process_this_is():
         ({"MASTER_ADDR": None}, "WORLD_SIZE is 2 but MASTER_ADDR is not set; start with torchrun"),
         ({"RANK": None, "LOCAL_RANK": ""}, "RANK, LOCAL_RANK is not set"),
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two', should be a whole number"),
-        ({"ACCELERATE_USE_FSDP": "true"}, "asks for FSDP .*; here each process holds them whole"),
+        ({"ACCELERATE_USE_FSDP": "true"}, "asks for FSDP .* with --set memory.shard=true"),
         ({"ACCELERATE_USE_DEEPSPEED": "true"}, "asks for DeepSpeed"),
         ({"RANK": "2"}, "RANK is 2, should be below WORLD_SIZE 2"),
     ],

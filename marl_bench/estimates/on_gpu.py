@@ -33,13 +33,14 @@ class GpuEstimate:
     Attributes:
         machine: The GPUs.
         memory: Of one GPU that holds everything.
-        sharded: Of one GPU where weights, gradients and optimizer states were divided among all, as FSDP and ZeRO-3 do and this trainer
-            does not; None with one GPU.
+        sharded: Of one GPU where weights, gradients and optimizer states are divided among all, as with memory.shard; None with one GPU, and
+            where the settings do not let models be divided.
         advice: What would lower the memory, where it does not fit.
         update: Phase to seconds of one PPO update.
         stages: Shared stage to seconds, where its steps are known.
         evaluation: Seconds of one evaluation.
         total: Seconds of shared stages and all cells, one cell after the other; None where steps are not known.
+        divided: True if the run divides its models among the GPUs.
     """
 
     machine: Machine
@@ -50,11 +51,17 @@ class GpuEstimate:
     stages: dict[str, float]
     evaluation: float
     total: float | None
+    divided: bool = False
+
+    @property
+    def configured(self) -> Memory:
+        """The memory of one GPU as configured."""
+        return self.sharded if self.divided and self.sharded is not None else self.memory
 
     @property
     def fits(self) -> bool:
-        """True if it runs on this machine as configured: data parallel, everything on each GPU."""
-        return self.memory.fits(self.machine.gpu)
+        """True if PPO runs on this machine as configured: data parallel, everything on each GPU or divided among them."""
+        return self.configured.fits(self.machine.gpu)
 
 
 def estimate_on(
@@ -97,7 +104,7 @@ def _advice(load: Load, machine: Machine) -> Iterator[Advice]:
     if load.adapter is None:
         yield _advised("lora.rank=16, which trains adapters only", _changed(load, {"lora.rank": 16}), machine)
     for count in (2, 4, 8, 16, 32, 64):
-        advice = _advised(f"weights divided over {count} (FSDP or ZeRO-3, not built in)", load, machine, shards=count)
+        advice = _advised(f"memory.shard=true over {count} GPUs", load, machine, shards=count)
         if advice.fits:
             yield advice
             return

@@ -260,16 +260,17 @@ def has_adapter(model: Any) -> bool:
     return bool(getattr(model, "peft_config", None))
 
 
-def save_model(model: Any, folder: Path, *, merged: bool) -> None:
+def save_model(model: Any, folder: Path, *, merged: bool, weights: Mapping[str, torch.Tensor] | None = None) -> None:
     """Writes a model as a `from_pretrained` folder, or its adapter (and head) as peft reads it.
 
     Args:
         model: A causal LM or a sequence classifier.
         folder: Where it goes: in a cell's folder.
         merged: Write a whole model in any case.
+        weights: What it is written with, where that is not what it holds.
     """
     if not has_adapter(model):
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
     elif merged:
         whole = copy.deepcopy(model)
         fold_in(whole)

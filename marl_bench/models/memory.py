@@ -28,7 +28,7 @@ def with_memory(actors: Actors, memory: MemoryConfig) -> Actors:
     Raises:
         ModelError: A model cannot do what is asked for, or would compute something else.
     """
-    if memory == MemoryConfig():
+    if memory.model_copy(update={"shard": False}) == MemoryConfig():  # dividing models is up to the run
         return actors
     notes = []
     for name, policy in (("the policy", actors.policy), ("the reference", actors.reference)):

@@ -1,13 +1,14 @@
 """Writes the state of a PPO training at its boundaries, and puts it back."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
 from marl_bench.errors import Interrupted
 from marl_bench.training.checkpoint import Checkpoint, Checkpoints
 from marl_bench.training.progress import Progress
+from marl_bench.training.sharded_state import DividedOptimizer, whole_parts
 from marl_bench.training.state import RandomStates, Stateful, TrainedWeights, load_parts, save_parts
 from marl_bench.training.update import Learner
 
@@ -66,7 +67,7 @@ class Boundaries:
         if best:
             self._best = score
         if last or stop or best or self._store.due():
-            parts = parts_of(self._training)
+            parts = whole_parts(parts_of(self._training), self._training.learner.actors)
             self._store.write(
                 self._training.position(), lambda folder: save_parts(folder, parts), score=score if best else None
             )
@@ -81,7 +82,7 @@ def parts_of(training: Resumable) -> Mapping[str, Stateful]:
     if actors.critic is not None:
         parts["critic"] = TrainedWeights(actors.critic)
     for name, (optimizer, schedule) in zip(("policy", "critic"), training.learner.optimizers.pairs(), strict=False):
-        parts |= {f"{name}_optimizer": optimizer, f"{name}_schedule": schedule}
+        parts |= {f"{name}_optimizer": DividedOptimizer(optimizer), f"{name}_schedule": schedule}
     # The random states come last, after all that could draw from them.
     return {**parts, "loop": training, "random": RandomStates()}
 
@@ -92,7 +93,9 @@ def load_state(checkpoint: Checkpoint, training: Resumable) -> None:
     load_parts(checkpoint.folder, parts_of(training), device=device)
 
 
-def load_policy_weights(checkpoint: Checkpoint, policy: Any) -> None:
-    """Puts the policy's weights alone back."""
-    state = torch.load(checkpoint.folder / "policy.pt", map_location="cpu", weights_only=True)
-    TrainedWeights(policy).load_state_dict(state)
+def policy_weights(checkpoint: Checkpoint) -> Mapping[str, torch.Tensor]:
+    """Returns the policy's trained weights in a checkpoint, as `TrainedWeights` takes them."""
+    state: Mapping[str, torch.Tensor] = torch.load(
+        checkpoint.folder / "policy.pt", map_location="cpu", weights_only=True
+    )
+    return state

@@ -5,16 +5,21 @@ as another.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 
 from marl_bench.batches import Experience
 from marl_bench.errors import TrainingError
+from marl_bench.models.scoring import trimmed
+from marl_bench.models.sharding import is_sharded
 from marl_bench.world import World
 
 T = TypeVar("T")
 
+MICRO_BATCH = "micro-batch"
+"""The turn of a forward and backward pass of divided models."""
 _BUCKET_ELEMENTS = 16 * 1024 * 1024
 
 
@@ -41,19 +46,55 @@ def in_row_shares(
         return found, [parameter.grad is not None for parameter in parameters]
 
     found = world.exchange("update", share)
+    if is_sharded(parameters):  # the backward passes have added them
+        return [one for one, _ in found if one is not None]
     moved = [any(flags) for flags in zip(*(flags for _, flags in found), strict=True)]
     # What no row reaches keeps no gradient, as in one process; there is one on all processes or on none.
     _add_up(world, [parameter for parameter, has_gradient in zip(parameters, moved, strict=True) if has_gradient])
     return [one for one, _ in found if one is not None]
 
 
+@contextmanager
+def going_along(
+    world: World, parameters: Sequence[torch.nn.Parameter], part: Experience, compute: Callable[[Experience], Any]
+) -> Iterator[None]:
+    """Has processes that are through with their rows go along with the micro-batches of the others within, where models are divided.
+
+    Args:
+        world: The processes.
+        parameters: What gets the gradients.
+        part: All rows of the optimizer step.
+        compute: Runs both passes over rows so that nothing is added to the gradients.
+    """
+    if world.size == 1 or not is_sharded(parameters):
+        yield
+        return
+    shortest = part.tokens.response_mask.sum(dim=1).argmin().unsqueeze(0)
+    row = part.rows(shortest, tokens=trimmed(part.tokens.rows(shortest)))
+    world.turns.offer(MICRO_BATCH, lambda: compute(row))
+    try:
+        yield
+    finally:
+        world.turns.withdraw(MICRO_BATCH)
+
+
+def clip_gradients(accelerator: Any, parameters: Sequence[torch.nn.Parameter], max_norm: float) -> float:
+    """Clips the gradients, over all processes where they are divided, and returns their norm before."""
+    if not is_sharded(parameters):
+        return float(accelerator.clip_grad_norm_(parameters, max_norm))
+    norm: Any = torch.nn.utils.get_total_norm([weight.grad for weight in parameters if weight.grad is not None])
+    norm = norm.full_tensor()
+    torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    return float(norm)
+
+
 def check_same_weights(world: World, parameters: Sequence[torch.nn.Parameter], *, where: str) -> None:
-    """Checks that the trained weights of all processes are the same to the bit.
+    """Checks that the trained weights of all processes are the same to the bit; of divided ones there is one of each.
 
     Raises:
         TrainingError: They are not.
     """
-    if world.size == 1:
+    if world.size == 1 or is_sharded(parameters):
         return
     digests = world.exchange("digest", lambda: [_digest(parameter) for parameter in parameters])
     other = [rank for rank, digest in enumerate(digests) if digest != digests[0]]

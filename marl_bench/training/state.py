@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from marl_bench.errors import CheckpointError
+from marl_bench.models.sharding import divided_like
 
 _RECORD, _FIELDS = "__record__", "fields"
 
@@ -64,7 +65,7 @@ class TrainedWeights:
                 )
         with torch.no_grad():
             for name, weight in ours.items():
-                weight.copy_(state[name])
+                weight.copy_(divided_like(state[name], weight))
 
 
 class RandomStates:

@@ -21,7 +21,7 @@ from marl_bench.models.out_of_memory import TRAINING
 from marl_bench.models.scoring import micro_batches, response_log_probs
 from marl_bench.training.guards import SKIPPED, SKIPPED_IN_A_ROW, first_not_finite, how_to_go_on
 from marl_bench.training.optimizer_memory import trained_parameters, with_masters
-from marl_bench.training.shares import check_same_weights, in_row_shares
+from marl_bench.training.shares import MICRO_BATCH, check_same_weights, clip_gradients, going_along, in_row_shares
 
 MEAN_RATIO_DEVIATION = "mean_ratio_deviation"
 """Figure of the curve where weights are not float32: mean |ratio - 1| before the first optimizer step."""
@@ -185,7 +185,12 @@ def _optimizer_step(learner: Learner, part: Experience, tally: Tally, settings: 
             clear=learner.optimizers.zero_gradients,
         )
 
-    added = _Added.joined(in_row_shares(learner.actors.world, _trained(learner), part, share))
+    def nothing(row: Experience) -> None:
+        _add_micro_batch(learner, row, counts, settings, first=False, counted=False)
+
+    world, trained = learner.actors.world, _trained(learner)
+    with going_along(world, trained, part, nothing):
+        added = _Added.joined(in_row_shares(world, trained, part, share))
     norms = _clip_gradients(learner, settings.ppo)
     wrong = first_not_finite({**added.losses, **norms})
     if wrong and settings.guards.not_finite == "skip":
@@ -230,26 +235,44 @@ def _add_gradients(
     learner: Learner, part: Experience, counts: StepCounts, settings: UpdateSettings, *, size: BatchSize, first: bool
 ) -> _Added:
     """Adds up the gradients of a minibatch, as many rows at once as `size` allows."""
-    actors = learner.actors
     losses = {"policy_loss": 0.0, "critic_loss": 0.0}
     sums: dict[str, float] = {}
     deviation = 0.0
     for rows, row_tokens in micro_batches(part.tokens, size=size):
         minibatch = part.rows(rows, tokens=row_tokens)
-        log_probs = response_log_probs(actors.policy, row_tokens, temperature=settings.temperature).token_log_probs
-        values = minibatch.token_values if actors.critic is None else actors.critic(row_tokens, ahead=True)
-        if first:
-            largest, total = _ratio_deviation(log_probs, minibatch)
-            deviation = max(deviation, largest)
-            if not settings.exact:  # rounding makes single ratios jump, their mean tells whether both see the same
-                losses[MEAN_RATIO_DEVIATION] = losses.get(MEAN_RATIO_DEVIATION, 0.0) + total / max(counts.tokens, 1)
-        terms = learner.baseline.loss(minibatch, TokenOutputs(log_probs, values, counts, settings.kl_coef))
-        learner.accelerator.backward(terms.policy + terms.critic if actors.critic is not None else terms.policy)
-        losses["policy_loss"] += float(terms.policy.detach())
-        losses["critic_loss"] += float(terms.critic.detach())
-        for name, value in terms.sums.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
+        with learner.actors.world.in_turn(MICRO_BATCH):
+            found = _add_micro_batch(learner, minibatch, counts, settings, first=first)
+        deviation = max(deviation, found.ratio_deviation)
+        for total, added in ((losses, found.losses), (sums, found.sums)):
+            for name, value in added.items():
+                total[name] = total.get(name, 0.0) + value
     return _Added(losses, sums, deviation)
+
+
+def _add_micro_batch(
+    learner: Learner,
+    minibatch: Experience,
+    counts: StepCounts,
+    settings: UpdateSettings,
+    *,
+    first: bool,
+    counted: bool = True,
+) -> _Added:
+    """Adds up the gradients of one forward and backward pass; those of one that is not counted are 0."""
+    actors, tokens = learner.actors, minibatch.tokens
+    log_probs = response_log_probs(actors.policy, tokens, temperature=settings.temperature).token_log_probs
+    values = minibatch.token_values if actors.critic is None else actors.critic(tokens, ahead=True)
+    losses: dict[str, float] = {}
+    deviation = 0.0
+    if first:
+        deviation, total = _ratio_deviation(log_probs, minibatch)
+        if not settings.exact:  # rounding makes single ratios jump, their mean tells whether both see the same
+            losses[MEAN_RATIO_DEVIATION] = total / max(counts.tokens, 1)
+    terms = learner.baseline.loss(minibatch, TokenOutputs(log_probs, values, counts, settings.kl_coef))
+    loss = terms.policy + terms.critic if actors.critic is not None else terms.policy
+    learner.accelerator.backward(loss if counted else loss * 0)
+    losses |= {"policy_loss": float(terms.policy.detach()), "critic_loss": float(terms.critic.detach())}
+    return _Added(losses, {name: float(value) for name, value in terms.sums.items()}, deviation)
 
 
 def _trained(learner: Learner) -> list[torch.nn.Parameter]:
@@ -290,8 +313,7 @@ def _clip_gradients(learner: Learner, ppo: PpoConfig) -> dict[str, float]:
     optimizers = learner.optimizers
     for name, optimizer in (("policy_gradient_norm", optimizers.policy), ("critic_gradient_norm", optimizers.critic)):
         if optimizer is not None:
-            trained = trained_parameters(optimizer)
-            norms[name] = float(learner.accelerator.clip_grad_norm_(trained, ppo.max_grad_norm))
+            norms[name] = clip_gradients(learner.accelerator, trained_parameters(optimizer), ppo.max_grad_norm)
     return norms
 
 
