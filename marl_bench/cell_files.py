@@ -87,7 +87,7 @@ def save_best_policy(folder: Path, actors: Actors, checkpoints: Checkpoints, *, 
         return
     weights = TrainedWeights(actors.policy)
     last = {name: weight.clone() for name, weight in weights.state_dict().items()}
-    weights.load_state_dict(policy_weights(best))
+    weights.load_state_dict(dict(policy_weights(best)))
     _write_best(folder, actors, best, merged=merged)
     weights.load_state_dict(last)
 

@@ -393,10 +393,9 @@ class RunConfig(Section):
         """
         later = ("lora", "memory", "sampler", "speed")
         unchanged = {name for name in later if getattr(self, name) == type(getattr(self, name))()}
-        part = self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", "guards", *unchanged})
-        if self.ppo.warmup_updates is None:
-            del part["ppo"]["warmup_updates"]
-        if self.ppo.group_size == PpoConfig.model_fields["group_size"].default:
-            del part["ppo"]["group_size"]
+        part = self.model_dump(mode="json", exclude={"arms", "seeds", "checkpoints", "guards"} | unchanged)
+        for key in ("warmup_updates", "group_size"):
+            if getattr(self.ppo, key) == PpoConfig.model_fields[key].default:
+                del part["ppo"][key]
         # A run that a guard has stopped goes on from its checkpoint once the guard is told to warn.
         return {**part, "guards": {"not_finite": "skip"}} if self.guards.not_finite == "skip" else part

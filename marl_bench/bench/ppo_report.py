@@ -28,7 +28,7 @@ def as_markdown(result: PpoBenchResult, *, command: str) -> str:
     """
     parts = ["# One PPO update, side by side", f"Made by `{command}`. {_settings_text(result)}"]
     for table in tables(result):
-        parts += [f"## {table.title}", table_as_markdown(table), *([table.note] if table.note else [])]
+        parts += [f"## {table.title}", table_as_markdown(table)]
     return "\n\n".join(parts) + "\n"
 
 
