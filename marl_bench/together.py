@@ -133,8 +133,6 @@ def check_shards(config: RunConfig, size: int) -> None:
         "lora.rank": config.lora.rank is not None,
         "sampler.backend=vllm": config.sampler.backend == "vllm",
         "memory.offload": config.memory.offload,
-        "memory.master_weights": config.memory.master_weights is not None,
-        "memory.logits_chunk_tokens": config.memory.logits_chunk_tokens is not None,
         "speed.cpu_matmul": config.speed.cpu_matmul != "torch",
     }
     found = [name for name, given in refused.items() if given]

@@ -1,6 +1,5 @@
 """Log-probs from hidden states chunk by chunk: [B, T, V] logits are the largest tensor of an update when V is 256,000."""
 
-import copy
 from collections import OrderedDict
 from typing import Any
 
@@ -66,7 +65,8 @@ def head_of(model: Any) -> nn.Module:
     It shares the model's weights and is made for each forward pass, so that it holds none that were replaced since.
     """
     whole = causal_lm(model)
-    head: nn.Module = copy.copy(whole)
+    head: nn.Module = object.__new__(type(whole))  # copy.copy would call the constructor of a divided model's class
+    head.__dict__.update(whole.__dict__)
     # A copy shares its dictionaries with the model; these are made anew, so that the model itself keeps its trunk and hooks.
     head.__dict__["_modules"] = {**whole._modules, whole.base_model_prefix: _Given()}
     head.__dict__.update({name: OrderedDict() for name in HOOKS})

@@ -5,6 +5,8 @@ model in hand and nothing else.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from marl_bench.models.batch_sizes import Rows
 from marl_bench.models.chunked_logits import causal_lm, chunked_log_probs, head_of, selected_log_probs
 
 _ATTRIBUTE = "marl_bench_forward"
+IN_ONE_PASS = "marl_bench_in_one_pass"
+"""Attribute of a model whose weights are there during its passes only: calls a function within one. The function calls `forward` itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,14 +104,19 @@ def planned_log_probs(
     rows = layout(tokens, ahead=True, rows=plan.rows)
     ids = tokens.response_ids[tokens.response_mask]
     if plan.logits_chunk_tokens is not None:
-        return chunked_log_probs(
-            head_of(policy),
-            _hidden_of_policy(policy, rows),
-            ids,
+        chunked = functools.partial(
+            chunked_log_probs,
             temperature=temperature,
             chunk_tokens=plan.logits_chunk_tokens,
             entropies=entropies,
         )
+        in_one_pass = getattr(policy, IN_ONE_PASS, None)
+        if in_one_pass is None:
+            return chunked(head_of(policy), _hidden_of_policy(policy, policy, rows), ids)
+        found: tuple[torch.Tensor, torch.Tensor | None] = in_one_pass(
+            lambda: chunked(head_of(policy), _hidden_of_policy(policy, policy.forward, rows), ids)
+        )
+        return found
     # Of one row positions can be asked for, which more architectures know than a mask.
     wanted = rows.reads[0].nonzero().squeeze(1) if plan.rows == "packed" else rows.reads
     logits = policy(**rows.inputs, use_cache=False, logits_to_keep=wanted).logits
@@ -120,10 +129,10 @@ def on_tokens(values: torch.Tensor, tokens: Tokens) -> torch.Tensor:
     return values.new_zeros(tokens.response_mask.shape).masked_scatter(tokens.response_mask, values)
 
 
-def _hidden_of_policy(policy: Any, rows: Layout) -> torch.Tensor:
+def _hidden_of_policy(policy: Any, call: Callable[..., Any], rows: Layout) -> torch.Tensor:
     """Returns [N, H], the trunk's outputs for the response tokens.
 
-    The whole model is called, with no logits to make, so that whatever wraps it or hooks into it works as always.
+    The whole model is called through `call`, with no logits to make, so that whatever wraps it or hooks into it works as always.
     """
     outputs: list[Any] = []
     watch = (
@@ -131,7 +140,7 @@ def _hidden_of_policy(policy: Any, rows: Layout) -> torch.Tensor:
     )
     try:
         none = torch.empty(0, dtype=torch.long, device=rows.reads.device)
-        policy(**rows.inputs, use_cache=False, logits_to_keep=none)
+        call(**rows.inputs, use_cache=False, logits_to_keep=none)
     finally:
         watch.remove()
     hidden: torch.Tensor = outputs[-1][0][rows.reads]

@@ -5,9 +5,10 @@ All processes have to take part in every pass, so each pass is a turn: who has n
 Gradients are added over the processes, never averaged; losses are divided by global counts before.
 """
 
+import gc
 import sys
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 from marl_bench.batches import Tokens
 from marl_bench.errors import ModelError
 from marl_bench.models.actors import Actors
+from marl_bench.models.forward import IN_ONE_PASS
 from marl_bench.models.rewards import ClassifierReward, TokenReward
 from marl_bench.models.scoring import TokenValues, response_log_probs
 from marl_bench.world import World
@@ -35,6 +37,7 @@ def sharded(actors: Actors, device: torch.device) -> Actors:
     """
     from torch.distributed.device_mesh import init_device_mesh
 
+    gc.collect()  # the models of the cell before are in cycles with their hooks
     world = actors.world
     mesh = init_device_mesh(device.type, (world.size,))
     for name, model in _models(actors):
@@ -108,7 +111,7 @@ def _models(actors: Actors) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _shard(model: Any, mesh: Any, *, name: str) -> None:
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     classifier = model.classifier if isinstance(model, TokenValues) else model
     kinds = set(classifier._no_split_modules or ())
@@ -118,15 +121,20 @@ def _shard(model: Any, mesh: Any, *, name: str) -> None:
             f"memory.shard: the {name} ({type(classifier).__name__}) does not say what its layers are (_no_split_modules); "
             "set memory.shard to false."
         )
+    in_float32 = MixedPrecisionPolicy(
+        reduce_dtype=torch.float32
+    )  # the sums over processes; passes are in the weights' type
     for module in (*layers, model):
         # Let go after the forward pass, embeddings and head too: what is read or changed between passes are the shards.
-        shards = fully_shard(module, mesh=mesh, reshard_after_forward=True)
+        shards = fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=in_float32)
         shards.set_gradient_divide_factor(1.0)
         shards.set_force_sum_reduction_for_comms(True)  # a plain sum, which gloo can too
 
 
 def _take_turns(model: nn.Module, world: World, *, name: str) -> None:
     """Makes each forward pass without gradients a turn of its own; those with gradients are part of the turn of a micro-batch."""
+    from torch.distributed.fsdp import register_fsdp_forward_method
+
     weak = weakref.ref(model)  # the turns outlive the models of a cell
 
     def go_along() -> None:
@@ -140,7 +148,17 @@ def _take_turns(model: nn.Module, world: World, *, name: str) -> None:
             with world.ending_all():
                 raise error
 
+    def in_one_pass(compute: Callable[[], Any]) -> Any:
+        world.take_turn(name)
+        with world.ending_all():
+            return compute_whole(compute)
+
     world.turns.offer(name, go_along)
+    if not isinstance(model, TokenValues):
+        setattr(model, IN_ONE_PASS, lambda compute: compute())
+        register_fsdp_forward_method(model, IN_ONE_PASS)
+        compute_whole = getattr(model, IN_ONE_PASS)
+        setattr(model, IN_ONE_PASS, in_one_pass)
     model.register_forward_pre_hook(lambda _module, _inputs: world.take_turn(name), prepend=True)
     model.register_forward_hook(end_all, always_call=True)
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from marl_bench.models.actors import Actors
 from marl_bench.models.offload import CPU
+from marl_bench.models.sharding import divided_like
 
 _HOOKS = "marl_bench_master_hooks"
 _MASTERS = "masters"
@@ -52,7 +53,7 @@ def with_masters(
     @torch.no_grad()
     def take_masters(_: Any, state: dict[str, Any]) -> dict[str, Any]:
         for master, stored in zip(masters, state[_MASTERS], strict=True):
-            master.copy_(stored)
+            master.copy_(divided_like(stored, master))
         round_into_the_model()
         return {name: value for name, value in state.items() if name != _MASTERS}
 

@@ -93,9 +93,7 @@ def load_state(checkpoint: Checkpoint, training: Resumable) -> None:
     load_parts(checkpoint.folder, parts_of(training), device=device)
 
 
-def policy_weights(checkpoint: Checkpoint) -> Mapping[str, torch.Tensor]:
+def policy_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     """Returns the policy's trained weights in a checkpoint, as `TrainedWeights` takes them."""
-    state: Mapping[str, torch.Tensor] = torch.load(
-        checkpoint.folder / "policy.pt", map_location="cpu", weights_only=True
-    )
+    state: dict[str, torch.Tensor] = torch.load(checkpoint.folder / "policy.pt", map_location="cpu", weights_only=True)
     return state
