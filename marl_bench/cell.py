@@ -118,20 +118,19 @@ class Worker:
         if plan.config.guards.out_of_memory == "stop":
             halvings.forbid()
         with full_disk_named(plan.run_dir.root), want_of_memory_named("shared stages"):
-            run_shared_stages(
-                SharedWork(
-                    plan.run_dir,
-                    plan.config,
-                    self.spec,
-                    self.task,
-                    self.prepared(),
-                    plan.base_model,
-                    progress,
-                    plan.config_hash,
-                    self.world,
-                    halvings,
-                )
+            work = SharedWork(
+                plan.run_dir,
+                plan.config,
+                self.spec,
+                self.task,
+                self.prepared(),
+                plan.base_model,
+                progress,
+                plan.config_hash,
+                self.world,
+                halvings,
             )
+            run_shared_stages(work)
 
     def run_cell(self, arm: ArmPlan, seed: int, progress: Progress) -> None:
         """Trains, evaluates and records one cell, going on from its newest checkpoint; a failure is recorded and raised again."""

@@ -305,9 +305,7 @@ class MemoryConfig(Section):
         False,
         description="reference, reward models, critic and optimizer state wait on the CPU while they are not used",
     )
-    shard: bool = Field(
-        False, description="under torchrun PPO divides weights and optimizers among the processes (FSDP2)"
-    )
+    shard: bool = Field(False, description="under torchrun PPO divides weights and optimizers (FSDP2)")
 
 
 class SamplerConfig(Section):
