@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 SMALL = [
@@ -75,7 +76,10 @@ def results(folder):
     return (
         record["metrics"],
         files,
-        {name: {key: t.numpy().tobytes() for key, t in w.items()} for name, w in weights.items()},
+        {
+            name: {key: t.flatten().view(torch.uint8).numpy().tobytes() for key, t in w.items()}
+            for name, w in weights.items()
+        },
     )
 
 
