@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 SMALL = [
@@ -75,7 +76,10 @@ def results(folder):
     return (
         record["metrics"],
         files,
-        {name: {key: t.numpy().tobytes() for key, t in w.items()} for name, w in weights.items()},
+        {
+            name: {key: t.flatten().view(torch.uint8).numpy().tobytes() for key, t in w.items()}
+            for name, w in weights.items()
+        },
     )
 
 
@@ -145,6 +149,45 @@ def test_a_killed_process_ends_the_other_and_the_same_command_goes_on_to_the_sam
     assert len(own_errors(err)) <= 1  # none if torchrun was faster
     run(folder)
     assert results(folder) == results(uninterrupted[0])
+
+
+DIVIDED = [
+    "--set=memory.shard=true",
+    "--set=memory.gradient_checkpointing=true",
+    "--set=memory.logits_chunk_tokens=16",
+    "--set=memory.micro_batch_tokens=900",
+    "--set=memory.score_batch_tokens=1500",
+]
+"""As the paper presets, with models divided."""
+
+
+@pytest.mark.soak
+def test_divided_models_find_what_whole_ones_find(uninterrupted, tmp_path):
+    folder, _, _ = uninterrupted
+    stages = [f"--sft-model={folder / 'shared/sft'}", f"--reward-model={folder / 'shared/reward_model'}"]
+    run(tmp_path / "divided", *stages, *DIVIDED)
+    (metrics, files, weights), (others, found, divided) = results(folder), results(tmp_path / "divided")
+    assert others == pytest.approx(metrics, rel=1e-3, abs=1e-4)
+    assert (tmp_path / "divided" / CELL / "macro_actions.jsonl").exists()
+    for model in weights:
+        assert divided[model].keys() == weights[model].keys()
+    for line, other in zip(*(each["metrics.jsonl"].splitlines() for each in (files, found)), strict=True):
+        line, other = json.loads(line), json.loads(other)
+        assert other["score"] == pytest.approx(line["score"], abs=1e-4)
+        for norm in ("policy_gradient_norm", "critic_gradient_norm"):
+            assert other[norm] == pytest.approx(line[norm], rel=1e-3)
+
+
+@pytest.mark.soak
+def test_a_killed_run_of_divided_models_with_float32_copies_goes_on_to_the_same_bytes(tmp_path):
+    arguments = [*DIVIDED, "--set=model.dtype=bfloat16", "--set=memory.master_weights=float32"]
+    run(tmp_path / "whole", *arguments)
+    process = start(tmp_path / "killed", *arguments)
+    wait_for_update(tmp_path / "killed", process, update=1)
+    os.kill(children(process)[1], signal.SIGKILL)
+    process.communicate(timeout=60)
+    run(tmp_path / "killed", *arguments)
+    assert results(tmp_path / "killed") == results(tmp_path / "whole")
 
 
 @pytest.mark.soak

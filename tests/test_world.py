@@ -6,8 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from marl_bench.config import RunConfig
+from marl_bench.config_layers import with_overrides
 from marl_bench.errors import ConfigError, ElsewhereError, TrainingError
 from marl_bench.launch import WORKER_ENVIRONMENT, Launch, forget_launch, read_launch
+from marl_bench.together import check_shards
 from marl_bench.world import ALONE, World
 
 
@@ -160,6 +163,27 @@ def test_a_failure_reaches_those_that_wait_for_a_turn_and_ends_what_is_around_it
     zero, one = on_all(2, work)
     assert one == (ValueError, "bad", [0, 1])
     assert zero == (ElsewhereError, "ValueError: bad", [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "error"),
+    [
+        ({}, 1, "this run is one process, so there is nobody to divide with; start it with torchrun"),
+        (
+            {"lora.rank": 8, "memory.offload": True},
+            2,
+            "do not go together with lora.rank, memory.offload; take that out",
+        ),
+        ({"sampler.backend": "vllm"}, 2, "do not go together with sampler.backend=vllm; take that out"),
+        ({"speed.cpu_matmul": "onednn"}, 2, "do not go together with speed.cpu_matmul; take that out"),
+    ],
+)
+def test_models_that_cannot_be_divided_are_refused(changes, size, error):
+    config = with_overrides(RunConfig(), [("memory.shard", True), *changes.items()])
+    with pytest.raises(ConfigError, match=error):
+        check_shards(config, size)
+    check_shards(with_overrides(RunConfig(), list(changes.items())), size)
+    check_shards(with_overrides(RunConfig(), [("memory.shard", True)]), 2)
 
 
 def test_alone_everything_is_the_plain_call():

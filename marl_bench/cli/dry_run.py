@@ -112,7 +112,8 @@ def _show_memory(estimate: "GpuEstimate") -> None:
     if estimate.sharded is not None:
         memories.append(estimate.sharded)
     typer.echo(f"Estimate for {machine.count} x {gpu.name} ({gpu.memory_gib} GiB each), lengths at their limits")
-    heads = ["everything on each, as here", f"if divided by {machine.count}, as FSDP would"][: len(memories)]
+    heads = ["everything on each", f"divided among {machine.count} (memory.shard=true)"][: len(memories)]
+    heads[1 if estimate.divided and len(memories) > 1 else 0] += ", as configured"
     typer.echo(f"Memory of a GPU in PPO, GiB: {' | '.join(heads)}")
     for term in estimate.memory.held:
         typer.echo(f"  {term}: " + " | ".join(f"{memory.held[term] / GIB:.1f}" for memory in memories))

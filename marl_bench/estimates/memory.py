@@ -117,7 +117,6 @@ class Memory:
 
 def ppo_memory(load: Load, *, shards: int = 1) -> Memory:
     """Returns the memory of one GPU in the PPO stage; with shards, weights, gradients and optimizer states are divided among so many GPUs."""
-    shape, width = load.shape, load.width
     weights, trained = _weights(load), _trained(load)
     gradients = {f"gradients of the {name}": part.gradients for name, part in trained.items()}
     states = {f"optimizer of the {name}": part.states for name, part in trained.items()}
@@ -139,9 +138,24 @@ def ppo_memory(load: Load, *, shards: int = 1) -> Memory:
         phases["optimizer step"] |= _divided({**states, "critic": others.get("critic", 0)}, shards)
         states = {}
     if shards > 1:
-        gathered = 2 * shape.layer_parameters * width + shape.head * width
-        phases = {name: {**terms, "layers gathered": gathered} for name, terms in phases.items()}
+        for name, gathered in _gathered(load).items():
+            phases[name] |= {"layers put together": gathered}
     return Memory(_divided({**weights, **states}, shards), phases)
+
+
+def _gathered(load: Load) -> dict[str, int]:
+    """Returns the bytes of divided models that are whole at a time.
+
+    In a pass that is what is not in a layer, and with it two layers, one of which is on its way, or what is on its way itself. Losses of policy
+    and critic go backward together, so what is not in their layers is there at once, with gradients; sums over the GPUs are made in float32.
+    """
+    shape, layer = load.shape, load.shape.layer_parameters
+    outside = shape.parameters - shape.layers * layer
+    outside_critic = shape.classifier_parameters - shape.layers * layer
+    a_pass = (outside + max(outside, 2 * layer)) * load.width
+    backward = (2 * layer + outside + outside_critic) * 2 * load.width
+    summed = max(layer, outside, outside_critic) * DTYPE_BYTES["float32"]
+    return {"sampling": a_pass, "scoring": a_pass, "update": backward + summed}
 
 
 @dataclasses.dataclass(frozen=True)

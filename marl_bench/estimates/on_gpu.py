@@ -69,7 +69,7 @@ def estimate_on(
 ) -> GpuEstimate:
     """Returns the estimate for a load: `cells` cells, of which the shared trainer runs `trained_cells`, of `updates` updates each."""
     memory = ppo_memory(load)
-    sharded = ppo_memory(load, shards=machine.count) if machine.count > 1 else None
+    sharded = ppo_memory(load, shards=machine.count) if machine.count > 1 and _can_be_divided(load.config) else None
     update, stages = ppo_seconds(load, machine), stage_seconds(load, machine, sizes)
     evaluation = evaluation_seconds(load, machine, prompts=_evaluation_prompts(load.config))
     wanted = ["sft"] * (load.config.sft.path is None)
@@ -78,10 +78,16 @@ def estimate_on(
     if updates is not None and set(wanted) <= set(stages):
         training = trained_cells * updates * sum(update.values())
         total = sum(stages.values()) + training + cells * evaluation
-    estimate = GpuEstimate(machine, memory, sharded, (), update, stages, evaluation, total)
+    divided = load.config.memory.shard
+    estimate = GpuEstimate(machine, memory, sharded, (), update, stages, evaluation, total, divided)
     if estimate.fits:
         return estimate
     return dataclasses.replace(estimate, advice=tuple(_advice(load, machine)))
+
+
+def _can_be_divided(config: RunConfig) -> bool:
+    """Returns whether `memory.shard` goes together with what the memory is estimated from."""
+    return config.lora.rank is None and not config.memory.offload
 
 
 def _evaluation_prompts(config: RunConfig) -> int:
@@ -90,20 +96,24 @@ def _evaluation_prompts(config: RunConfig) -> int:
 
 def _advice(load: Load, machine: Machine) -> Iterator[Advice]:
     """Yields changes, each by itself, then those that change no result all together, then an adapter, then weights divided over more GPUs."""
+    shards = machine.count if load.config.memory.shard else 1
     options = {text: changes for text, changes in _OPTIONS.items() if _changed(load, changes) != load}
-    least = now = ppo_memory(load).needed_gib
+    if shards > 1:
+        options.pop("memory.offload=true", None)  # refused together
+    least = now = ppo_memory(load, shards=shards).needed_gib
     for text, changes in options.items():
-        advice = _advised(text, _changed(load, changes), machine)
+        advice = _advised(text, _changed(load, changes), machine, shards=shards)
         if advice.needed_gib < now:  # some other phase may need most
             least = min(least, advice.needed_gib)
             yield advice
     everything = {key: value for changes in options.values() for key, value in changes.items()}
-    together = _advised("all of these", _changed(load, everything), machine)
+    together = _advised("all of these", _changed(load, everything), machine, shards=shards)
     if together.needed_gib < least:
         yield together
     if load.adapter is None:
-        yield _advised("lora.rank=16, which trains adapters only", _changed(load, {"lora.rank": 16}), machine)
-    for count in (2, 4, 8, 16, 32, 64):
+        adapters = {"lora.rank": 16, "memory.shard": False}
+        yield _advised("lora.rank=16, which trains adapters only", _changed(load, adapters), machine)
+    for count in (2, 4, 8, 16, 32, 64) if _can_be_divided(load.config) else ():
         advice = _advised(f"memory.shard=true over {count} GPUs", load, machine, shards=count)
         if advice.fits:
             yield advice

@@ -1,9 +1,12 @@
 """Memory: worked numbers, and what torch holds for a model of ten million parameters."""
 
+import dataclasses
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Gemma2Config, GemmaConfig
 
+from marl_bench.config_layers import with_overrides
 from marl_bench.estimates.gpus import gpu_named
 from marl_bench.estimates.memory import activation_bytes, ppo_memory
 from marl_bench.estimates.on_gpu import estimate_on
@@ -96,10 +99,12 @@ def test_what_waits_on_the_cpu_is_there_one_at_a_time(small_load):
     assert memory.phases["optimizer step"]["optimizer of the policy"] == 2 * 1352 * 4
 
 
-def test_shards_divide_states_and_gather_two_layers_and_the_head(small_load):
+def test_shards_divide_states_and_put_two_layers_and_what_is_in_no_layer_together(small_load):
     whole, divided = ppo_memory(small_load()), ppo_memory(small_load(), shards=4)
     assert divided.held == {name: count // 4 for name, count in whole.held.items()}
-    assert divided.phases["update"]["layers gathered"] == 2 * 592 * 4 + 80 * 4
+    # In no layer: 2 x 80 + 8 of the policy's 1352 parameters, 80 + 8 + 8 of the critic's 1280.
+    assert divided.phases["sampling"]["layers put together"] == (2 * 592 + 168) * 4
+    assert divided.phases["update"]["layers put together"] == 2 * (2 * 592 + 168 + 96) * 4 + 592 * 4
     assert divided.phases["update"]["logits"] == whole.phases["update"]["logits"]
 
 
@@ -231,9 +236,15 @@ def test_what_does_not_fit_says_what_would(small_load):
     assert not advice["memory.offload=true"].fits
     assert "all of these" not in advice  # it is the only one
     assert advice["lora.rank=16, which trains adapters only"].fits
-    enough = advice["weights divided over 4 (FSDP or ZeRO-3, not built in)"]
+    enough = advice["memory.shard=true over 4 GPUs"]
     assert enough.fits
     assert enough.needed_gib < 79.6
+    divided_load = dataclasses.replace(load, config=with_overrides(load.config, [("memory.shard", True)]))
+    as_configured = estimate_on(
+        Machine(gpu_named("h100"), 4), divided_load, Sizes(), updates=1, trained_cells=1, cells=1
+    )
+    assert as_configured.fits
+    assert as_configured.configured.needed_gib == enough.needed_gib
     with_four = estimate_on(Machine(gpu_named("h100"), 4), load, Sizes(), updates=1, trained_cells=1, cells=1)
     assert not with_four.fits  # data parallel holds everything on each
     assert with_four.sharded is not None
