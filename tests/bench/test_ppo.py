@@ -68,6 +68,7 @@ def result():
     return bench_ppo([CASE], PpoBenchSettings(peer=None, peer_python=None, pairs=0))
 
 
+@pytest.mark.soak
 def test_phases_cover_an_update_and_its_counts_are_those_of_its_tokens(result):
     [case] = result.cases
     own, fast = case.contenders
@@ -87,6 +88,7 @@ def test_phases_cover_an_update_and_its_counts_are_those_of_its_tokens(result):
     assert counts["largest_logits"] <= 4 * 6 * 1024 * 4
 
 
+@pytest.mark.soak
 def test_tables_json_and_markdown_hold_every_case(result):
     tables = ppo_report.tables(result)
     assert [len(table.rows) for table in tables] == [2, 2, 2, 2, 2]
